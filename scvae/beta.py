@@ -10,7 +10,7 @@ __all__ = ['CLAIMED', 'FOUNDING_NET', 'RECIPES', 'SWEEP', 'UNREPORTED', 'beta_te
 import json
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
-from .objective import beta_at, elbo_beta, linear_vae
+from .objective import linear_vae
 from .studies import recipe, spread
 
 # %% ../nbs/07_beta.ipynb #dbace938

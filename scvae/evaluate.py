@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'NAMES', 'COLORS', 'FOUND_IN', 'NO_TYPE', 'comparison', 'under_both', 'head_to_head', 'plot_head_to_head',
            'duel', 'plot_published', 'found_type', 'errors', 'error_rate', 'fifths', 'position', 'overlap']
 
-# %% ../nbs/09_evaluate.ipynb #9dadb75d
+# %% ../nbs/09_evaluate.ipynb #713cfceb
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from scipy.stats import binomtest
@@ -14,14 +14,14 @@ from .metrics import contingency, match_clusters
 from .preprocess import total_counts
 from .studies import read_rows, recipe, spread
 
-# %% ../nbs/09_evaluate.ipynb #6fe78719
+# %% ../nbs/09_evaluate.ipynb #0008418d
 RECIPES = [
     recipe("default"),
     recipe("pca", method="pca"),
     recipe("pca_best", method="pca", n_top_genes=500),
     recipe("supervised", method="supervised", n_latent=50)]
 
-# %% ../nbs/09_evaluate.ipynb #a5827098
+# %% ../nbs/09_evaluate.ipynb #fd4a8557
 NAMES = {  # recipe -> what figures call it, from the one that saw the labels down
     "supervised": "classifier, labels seen", "default": "VAE, 1500 HVGs (default)", "pca": "PCA, 1500 HVGs", "pca_best": "PCA, 500 HVGs (best)",
     "pca_4000": "PCA, 4000 genes", "beta_capped": "founding VAE, 4000 genes"}
@@ -36,7 +36,7 @@ def comparison(
     parts = [rows[rows.recipe.isin(FOUND_IN[study])] for study, rows in parts.items()]
     return pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
 
-# %% ../nbs/09_evaluate.ipynb #700101c3
+# %% ../nbs/09_evaluate.ipynb #f9cc8fff
 def under_both(
     rows,  # recorded rows
 ) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def head_to_head(
     table = rows.groupby(["recipe", "label", "clusterer"], sort=False)[measure].agg(spread).unstack(["label", "clusterer"])
     return table.sort_index(axis=1).rename_axis(None).rename(index=NAMES)
 
-# %% ../nbs/09_evaluate.ipynb #4a0e6454
+# %% ../nbs/09_evaluate.ipynb #df74c142
 def plot_head_to_head(
     rows,         # recorded rows
     claimed={},   # recipe -> ARI that was reported elsewhere, drawn beside level 1
@@ -74,7 +74,7 @@ def plot_head_to_head(
     for ax in axes[-1]: ax.set_xlabel("ARI, a dot for each seed")
     return axes
 
-# %% ../nbs/09_evaluate.ipynb #e7a96aae
+# %% ../nbs/09_evaluate.ipynb #75d4a568
 def duel(
     rows,           # recorded rows
     ours="default", # the recipe to hold against all others
@@ -89,7 +89,7 @@ def duel(
         results.append(dict(rival=NAMES.get(rival, rival), label=label, clusterer=clusterer, difference=us.mean() - g[measure].mean(), wins=above.mean()))
     return pd.DataFrame(results, columns=["rival", "label", "clusterer", "difference", "wins"])
 
-# %% ../nbs/09_evaluate.ipynb #a708eef3
+# %% ../nbs/09_evaluate.ipynb #2f481e5b
 def plot_published(
     published,           # method -> ari_low, ari_high, source
     rows,                # recorded rows
@@ -110,7 +110,7 @@ def plot_published(
     ax.set(xlabel=f"ARI with {label}; ours: {clusterer}", yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - .5, -.5)); ax.grid(axis="x", alpha=.3)
     return ax
 
-# %% ../nbs/09_evaluate.ipynb #c9e15898
+# %% ../nbs/09_evaluate.ipynb #14cd7e63
 NO_TYPE = "(no type)"  # a cluster that no type was matched to
 
 def found_type(
@@ -133,7 +133,7 @@ def errors(
     table = adata.obs[columns].astype(str).assign(found=found, depth=total_counts(adata.X).astype(int))
     return table[table[label] != table.found]
 
-# %% ../nbs/09_evaluate.ipynb #699e123b
+# %% ../nbs/09_evaluate.ipynb #98bdd4f8
 def error_rate(
     wrong,  # bool for each cell
     by,     # a group for each cell
@@ -152,7 +152,7 @@ def fifths(
     rank = pd.Series(np.asarray(values)).groupby(np.asarray(within)).rank(method="first", pct=True)
     return np.ceil(5 * rank).astype(int)
 
-# %% ../nbs/09_evaluate.ipynb #7137a9bd
+# %% ../nbs/09_evaluate.ipynb #e53951f0
 def position(
     X,       # cells x genes, preprocessed
     true,    # the type of each cell
@@ -169,7 +169,7 @@ def position(
         result[cells] = (X[cells] - centre[a]) @ way / (way @ way)
     return result
 
-# %% ../nbs/09_evaluate.ipynb #d41d7ba6
+# %% ../nbs/09_evaluate.ipynb #966264c6
 def overlap(
     a,  # bool for each cell: wrong for one method
     b,  # bool for each cell: wrong for another

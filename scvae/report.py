@@ -7,12 +7,12 @@ __all__ = ['RECIPES', 'CLAIMED', 'STYLE', 'ABOUT', 'founding_table', 'as_text', 
            'write_report']
 
 # %% ../nbs/10_report.ipynb #652e98b0
-import base64, html, io, platform
+import base64, html
 from pathlib import Path
 import pandas as pd
 import matplotlib.pyplot as plt
 from . import beta, hvg
-from .studies import read_rows, spread, study
+from .studies import read_rows, spread
 
 # %% ../nbs/10_report.ipynb #6176ac4b
 RECIPES = beta.RECIPES + hvg.FOUNDING

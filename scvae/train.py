@@ -10,7 +10,6 @@ __all__ = ['best_device', 'best_precision', 'autocast', 'minibatches', 'sparse_i
 import copy
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
-from anndata import AnnData
 from scipy import sparse
 from tqdm.auto import tqdm
 from .model import VAE, generate, generate_like
