@@ -187,12 +187,15 @@ def append_rows(
 
 # %% ../nbs/06_study.ipynb #00e9e6bc
 def _start_worker():
-    "Restrict every library to one thread; end when the parent ends, even if it was killed."
-    os.environ["NUMBA_NUM_THREADS"] = "1"  # numba's OpenMP layer would set torch's threads too
+    "Restrict numerical libraries to one thread; end when the parent ends, even if it was killed."
     from threadpoolctl import threadpool_limits
-    torch.set_num_threads(1)
     threadpool_limits(1)
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+def _run_on_one_thread(*args):
+    "`run` in a worker; torch is told each time, because numba's OpenMP layer (in Leiden's neighbours) gives it all cores again."
+    torch.set_num_threads(1)
+    return run(*args)
 
 def outcomes(
     todo,     # list of (recipe, seed)
@@ -204,7 +207,7 @@ def outcomes(
         for r, seed in todo: yield run(r, seed, study)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        for done in as_completed([pool.submit(run, r, seed, study) for r, seed in todo]):
+        for done in as_completed([pool.submit(_run_on_one_thread, r, seed, study) for r, seed in todo]):
             yield done.exception() or done.result()
 
 # %% ../nbs/06_study.ipynb #02707711
