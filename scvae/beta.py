@@ -100,7 +100,7 @@ def plot_curves(
 
 # %% ../nbs/07_beta.ipynb #78d2ed0d
 SWEEP = [recipe(f"sweep_{g}", n_top_genes=None if g == 4000 else g, beta=b, unit="mean", epochs=25) for g in (500, 1500, 4000)
-         for b in (1e-8, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1, 1.)]
+         for b in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.)]
 
 # %% ../nbs/07_beta.ipynb #2a3b58e8
 def with_beta(

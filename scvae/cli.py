@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 # %% ../nbs/11_cli.ipynb #29899d27
-app = typer.Typer(help="Variational autoencoders for single-cell RNA-seq.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(help="Variational autoencoders for single-cell RNA-seq.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 # %% ../nbs/11_cli.ipynb #21d66ec2
 @app.command()
