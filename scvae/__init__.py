@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
-    "fit": "train", "score": "metrics", "study": "study",
+    "fit": "train", "score": "metrics", "study": "studies",
 }
 __all__ = list(_home)
 

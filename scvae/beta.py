@@ -51,7 +51,7 @@ def beside_claims(
     def line(g):
         one = g.iloc[0]
         return pd.Series({"beta (founding unit)": beta_text(one.settings, one.n_genes, "mean"), "beta (ELBO units)": beta_text(one.settings, one.n_genes, "elbo"),
-            "founding ARI": CLAIMED.get(one.recipe), "ARI, ten seeds" if g.seed.nunique() == 10 else f"ARI, {g.seed.nunique()} seeds": spread(g.ari),
+            "founding ARI": CLAIMED.get(one.recipe), "seeds": g.seed.nunique(), "ARI": spread(g.ari),
             "NMI": spread(g.nmi, 2), "KL": g.kl.mean(), "active": g.active.mean(), "seconds": g.seconds.median()})
     chosen = rows[(rows.label == label) & (rows.clusterer == clusterer)]
     order = [r for r in CLAIMED if r in set(chosen.recipe)]
@@ -115,7 +115,7 @@ def with_beta(
 # %% ../nbs/07_beta.ipynb #9309fe28
 def plot_sweep(
     rows,       # rows of SWEEP
-    spectra,    # number of genes -> eigenvalues of the preprocessed matrix
+    spectra,    # number of genes -> the largest eigenvalues, at least as many as latents
     unit="beta_elbo",    # "beta_elbo" or "beta_mean": what the horizontal axis shows
     label="level1class", # which published label
 ) -> np.ndarray:         # axes

@@ -1,5 +1,5 @@
 "Notebooks, module and README say the same, and the notebooks are clean and executed."
-import json, shutil, subprocess, sys
+import json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -51,6 +51,6 @@ def test_modules_import_only_from_lower_numbers():
     order = [json.loads(p.read_text(encoding="utf-8")) for p in notebooks if p.stem != "index"]
     exported = [next(line.split()[-1] for c in nb["cells"] for line in c["source"] if line.startswith("#| default_exp")) for nb in order]
     for i, module in enumerate(exported):
-        for line in (root/"scvae"/f"{module}.py").read_text().splitlines():
-            words = line.replace("from .", "from scvae.").split()
-            if line.startswith(("from scvae.", "from .")): assert words[1].removeprefix("scvae.") in exported[:i], f"scvae/{module}.py: {line}"
+        for home, names in re.findall(r"^from \.(\w*) import (.+)", (root/"scvae"/f"{module}.py").read_text(encoding="utf-8"), re.M):
+            for imported in [home] if home else names.split(", "):
+                assert imported in exported[:i], f"scvae/{module}.py imports {imported}, which comes later"
