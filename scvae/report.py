@@ -55,7 +55,7 @@ their latents, and the clusters compared with cell types that experts have publi
 they agree no better than chance. A founding study in 2023 ran each recipe below once; this page repeats them over several random seeds. <i>Beta</i> weighs
 the KL, the price of using the latents, against the error of reconstructing the genes.</p>
 <ul><li><b>pca</b>: principal components instead of a VAE, the linear baseline.</li>
-<li><b>beta1, beta0, beta1e-7</b>: a constant beta. At 1 it does not pay to use the latents at all: no active latents, ARI near 0.</li>
+<li><b>beta1, beta0, beta1e-7</b>: a constant beta. At 1 it does not pay to use the latents at all: KL 0, no active latents; what ARI is left is residue of the encoder that the decoder cannot see.</li>
 <li><b>beta_linear, beta_capped</b>: beta grows by 1e-7 an epoch, without end or until epoch 20.</li>
 <li><b>hvg_weight_w</b>: the last, with highly variable genes weighted w-fold in the reconstruction.</li></ul>
 <p>ARI is given as mean ± standard deviation [worst, best seed]. KL is in nats per cell; a latent is active where its mean varies between cells.
