@@ -8,6 +8,7 @@ __all__ = ['CLAIMED', 'FOUNDING_NET', 'RECIPES', 'SWEEP', 'UNREPORTED', 'beta_te
 
 # %% ../nbs/07_beta.ipynb #34359020
 import json
+from itertools import product
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from .objective import linear_vae
@@ -140,7 +141,7 @@ def plot_sweep(
 
 # %% ../nbs/07_beta.ipynb #1253276e
 UNREPORTED = [recipe("unreported", beta=1e-7, schedule="capped", n_latent=z, lr=lr, batch_size=b, score_at=(10, 25), **FOUNDING_NET)
-              for z, lr, b in ((10, 1e-3, 128), (32, 1e-3, 128), (10, 1e-4, 128), (10, 1e-3, 512))]
+              for z, lr, b in product((10, 32), (1e-3, 1e-4), (128, 512))]
 
 # %% ../nbs/07_beta.ipynb #f1a41646
 def plot_unreported(

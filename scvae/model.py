@@ -33,7 +33,7 @@ def reparameterise(
 
 # %% ../nbs/02_model.ipynb #797d0943
 class VAE(nn.Module):
-    "Encoder to a diagonal Gaussian posterior, mirrored decoder to the mean of every gene (Kingma & Welling 2014)."
+    "Encoder to a diagonal Gaussian posterior, mirrored decoder to every gene (Kingma & Welling 2014)."
     def __init__(self,
         n_genes,           # width of input and output
         n_latent=10,       # width of the latent space
@@ -41,28 +41,37 @@ class VAE(nn.Module):
         dropout=0.,        # as in `mlp`
         norm=None,         # as in `mlp`
         random_state=0,    # seed of the initial weights
+        likelihood=None,   # how cells scatter around what is decoded: a module of the next chapter; None: Gaussian, variance 1
+        n_covariates=0,    # what the decoder is told of each cell besides its latents
     ):
         super().__init__()
+        self.likelihood, self.n_covariates = likelihood, n_covariates
+        heads = 1 if likelihood is None else likelihood.heads
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.encoder = mlp((n_genes, *hidden), dropout, norm)
-            first, last = (*hidden, n_latent)[0], (n_genes, *hidden)[-1]
+            first, last = (*hidden, n_latent + n_covariates)[0], (n_genes, *hidden)[-1]
             self.mean, self.log_var = nn.Linear(last, n_latent), nn.Linear(last, n_latent)
-            self.decoder = nn.Sequential(mlp((n_latent, *reversed(hidden)), dropout, norm), nn.Linear(first, n_genes))
+            self.decoder = nn.Sequential(mlp((n_latent + n_covariates, *reversed(hidden)), dropout, norm), nn.Linear(first, n_genes * heads))
 
     def encode(self, x):
         "Posterior mean and log variance of each cell, n_cells x n_latent each."
         h = self.encoder(x)
         return self.mean(h), self.log_var(h)
 
-    def decode(self, z):
-        "Mean of every gene given the latents, n_cells x n_genes."
-        return self.decoder(z)
+    def decode(self, z, covariates=None):
+        "What the likelihood needs of every gene; for a Gaussian one its mean, n_cells x n_genes."
+        return self.decoder(z if covariates is None else torch.cat([z, covariates], 1))
 
-    def forward(self, x, generator=None):
+    def expected(self, z, depth=1e4):
+        "Mean of every gene given the latents, covariates at 0; of a likelihood of counts, in a cell of `depth` counts."
+        out = self.decode(z, z.new_zeros(len(z), self.n_covariates))
+        return out if self.likelihood is None else self.likelihood.mean(out, depth)
+
+    def forward(self, x, generator=None, covariates=None):
         "One pass of training: encode, sample, decode."
         mu, log_var = self.encode(x)
-        return self.decode(reparameterise(mu, log_var, generator)), mu, log_var
+        return self.decode(reparameterise(mu, log_var, generator), covariates), mu, log_var
 
 # %% ../nbs/02_model.ipynb #72eca455
 @torch.inference_mode()
@@ -70,12 +79,12 @@ def generate(
     net,             # a trained VAE
     n_cells,         # how many
     random_state=0,  # seed of the latents
-) -> torch.Tensor:   # n_cells x n_genes, preprocessed scale
+) -> torch.Tensor:   # n_cells x n_genes, preprocessed scale; expected counts where the likelihood is one of counts
     "New cells: draw z from the prior N(0, 1) and decode it."
     weights = net.mean.weight
     noise = torch.Generator(weights.device).manual_seed(random_state)
     net.eval()
-    return net.decode(torch.randn(n_cells, len(weights), generator=noise, device=weights.device))
+    return net.expected(torch.randn(n_cells, len(weights), generator=noise, device=weights.device))
 
 # %% ../nbs/02_model.ipynb #d4cdd11e
 @torch.inference_mode()
@@ -89,4 +98,4 @@ def generate_like(
     net.eval()
     mu, log_var = net.encode(torch.atleast_2d(x).repeat_interleave(n_cells, 0))
     noise = torch.Generator(x.device).manual_seed(random_state)
-    return net.decode(reparameterise(mu, log_var, noise))
+    return net.expected(reparameterise(mu, log_var, noise))
