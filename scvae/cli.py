@@ -6,7 +6,7 @@
 __all__ = ['app', 'data', 'study_command']
 
 # %% ../nbs/15_cli.ipynb #0bd73ddb
-import sys
+import os, sys, warnings
 from pathlib import Path
 import typer
 
@@ -29,10 +29,11 @@ def data(
 # %% ../nbs/15_cli.ipynb #4122e83e
 @app.command("study")
 def study_command(
-    name: str = typer.Argument("founding", help="founding, beta, sweep, unreported, hvg or evaluate."),
+    name: str = typer.Argument("founding", help="founding, beta, sweep, unreported, hvg, evaluate, collapse, datasets or peers."),
     seeds: int = typer.Option(10, help="How many seeds, counted from 0.", min=1),
     out: Path = typer.Option(None, help="Folder for rows.csv and, for the founding study, the report.  [default: runs/NAME]"),
     workers: int = typer.Option(None, help="Processes.  [default: one for each core]", min=1),
+    data_dir: Path = typer.Option(None, help="Folder of datasets, NAME.h5ad each.  [default: $SCVAE_DATA, else the cache]"),
     check: bool = typer.Option(False, "--check", help="Recompute a sample of the recorded rows instead; exit code 1 where they disagree."),
 ):
     """Run a named study; what is recorded already is not run again.
@@ -40,6 +41,8 @@ def study_command(
     Example: scvae study founding --seeds 3 --out runs/founding"""
     from scvae import report, studies
     out = out or Path("runs")/name
+    if data_dir: _or_exit(_use_data, data_dir)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"   # a sentence without the line of code
     if check:
         table = _or_exit(studies.check, out if out.suffix == ".csv" else out/"rows.csv")
         print(table.round(3).to_string(index=False))
@@ -48,7 +51,20 @@ def study_command(
     if name == "founding":
         print(report.as_text(_or_exit(report.write_report, out)).to_string(index=False))
         print(f"\nThe report: {(out/'report.html').resolve()}")
-    else: print(studies.summarise(rows, label=rows.label.iloc[0]).to_string())
+    else: _print_summary(rows)
+
+# %% ../nbs/15_cli.ipynb #76de8721
+def _use_data(folder):
+    "Read datasets from this folder, in worker processes too."
+    if not folder.is_dir(): raise ValueError(f"there is no folder {folder}: give one that holds .h5ad files")
+    os.environ["SCVAE_DATA"] = str(folder.resolve())
+
+def _print_summary(rows):
+    "A table for each dataset, with its first label."
+    from scvae import studies
+    for name, some in rows.groupby("dataset", sort=False):
+        print(f"\n{name}, {some.label.iloc[0]}, k-means")
+        print(studies.summarise(some, label=some.label.iloc[0]).to_string())
 
 # %% ../nbs/15_cli.ipynb #48cf9107
 def _or_exit(function, *args, **kwargs):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'LATER', 'COLUMNS', 'recipe', 'settings_of', 'run_key', 'prepared', 'weights_of', 'fit_recipe',
-           'score_rows', 'run_vae', 'run_baseline', 'method_of', 'peak_mb', 'run', 'read_rows', 'append_rows',
-           'outcomes', 'study', 'recipes_of', 'check', 'spread', 'summarise']
+           'held_depth', 'score_rows', 'run_vae', 'run_baseline', 'method_of', 'peak_mb', 'run', 'read_rows',
+           'append_rows', 'outcomes', 'study', 'recipes_of', 'check', 'spread', 'summarise']
 
 # %% ../nbs/06_study.ipynb #5d69f92a
 import hashlib, json, os, platform, resource, sys, time
@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 # %% ../nbs/06_study.ipynb #1cc6f379
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from .data import data_sha256, load
-from .metrics import pca, score, supervised_ceiling
+from .metrics import depth_r2, pca, score, supervised_ceiling
 from .model import VAE
 from .objective import elbo_beta, gene_weights, make_likelihood
-from .preprocess import Preprocessor, highly_variable
+from .preprocess import Preprocessor, highly_variable, total_counts
 from .train import best_device, best_precision, embed, train
 
 # %% ../nbs/06_study.ipynb #5d5bef7a
@@ -105,6 +105,17 @@ def fit_recipe(
     return net, train(net, adata, prep, beta=elbo_beta(recipe["beta"], n_genes, recipe["unit"]), weight=weights_of(recipe, adata, prep, seed),
                       random_state=seed, callback=callback, progress=False, **options, **more)
 
+def held_depth(
+    Z,      # a representation, n_cells x dimensions
+    adata,  # its dataset, counts in X
+) -> dict:  # label -> R2; NaN where no type of that label has the cells for it
+    "How much of log depth a representation holds within the types of each published label."
+    found = {}
+    for label in adata.uns["scvae"]["labels"]:
+        try: found[label] = depth_r2(Z, total_counts(adata.X), adata.obs[label])
+        except ValueError: found[label] = np.nan
+    return found
+
 def score_rows(
     Z,       # a representation, n_cells x dimensions
     adata,   # its dataset
@@ -113,8 +124,8 @@ def score_rows(
     **more,  # columns to add
 ) -> list:   # a dict for each label and clusterer
     "Scores against every published label."
-    adata.obsm["X_run"] = Z
-    return [row | more for row in score(adata, use_rep="X_run", clusterers=clusterers, random_state=seed).to_dict("records")]
+    adata.obsm["X_run"], depth = Z, held_depth(Z, adata)
+    return [row | more | {"depth_r2": depth[row["label"]]} for row in score(adata, use_rep="X_run", clusterers=clusterers, random_state=seed).to_dict("records")]
 
 # %% ../nbs/06_study.ipynb #b4b311b1
 def run_vae(
@@ -163,7 +174,7 @@ def peak_mb(
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
 
 # %% ../nbs/06_study.ipynb #aa824e8d
-COLUMNS = ("study recipe dataset data_sha256 n_cells n_genes seed label clusterer n_clusters ari nmi silhouette recon kl active "
+COLUMNS = ("study recipe dataset data_sha256 n_cells n_genes seed label clusterer n_clusters ari nmi silhouette depth_r2 recon kl active "
            "epochs seconds peak_mb device precision key settings versions").split()
 
 def run(

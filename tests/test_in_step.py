@@ -11,7 +11,7 @@ notebooks = sorted((root/"nbs").glob("*.ipynb"))
 def rebuilt(tmp_path_factory):
     "A copy of the project in which everything that is generated was generated anew."
     copy = tmp_path_factory.mktemp("rebuilt")/"scvae"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "*.egg-info", "__pycache__", "_proc", "_docs"))
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".venv-peers", "runs", "*.egg-info", "__pycache__", "_proc", "_docs"))
     for command in ("nbdev_export", "nbdev_clean"):
         subprocess.run([Path(sys.executable).with_name(command)], cwd=copy, check=True)
     return copy

@@ -1,0 +1,95 @@
+"""Train scvi-tools' SCVI, everything at its defaults, on one count matrix. Writes the cells' latents (OUT.npy) and how they came about (OUT.json)."""
+import argparse, json, os, platform, sys, threading, time, warnings
+from importlib import metadata, util
+from pathlib import Path
+import numpy as np
+from scipy import sparse
+
+
+def arguments(argv=None):
+    "What was asked for; what cannot be done is told in one sentence, with exit code 2."
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", type=Path, help="the matrix, cells x genes, as scipy.sparse.save_npz wrote it")
+    parser.add_argument("out", type=Path, help="where to write, without an ending")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
+    parser.add_argument("--epochs", type=int, help="[SCVI's own default for this number of cells: 400, fewer above 20000 cells]")
+    parser.add_argument("--threads", type=int, default=1, help="threads that torch uses [1]")
+    parser.add_argument("--parent", type=int, help="end when the process with this id, which started this one, is gone")
+    args = parser.parse_args(argv)
+    if args.seed < 0: parser.error(f"--seed is {args.seed}: give 0 or more")
+    if args.epochs is not None and args.epochs < 1: parser.error(f"--epochs is {args.epochs}: give 1 or more")
+    if not args.counts.is_file(): parser.error(f"there is no file {args.counts}: write the counts there with scipy.sparse.save_npz")
+    if util.find_spec("scvi") is None: parser.error(f"{sys.executable} has no scvi-tools: use .venv-peers/bin/python, which `make peers` sets up")
+    return args
+
+
+def read_counts(path):
+    "The matrix as CSR float32, if it holds counts."
+    try: X = sparse.csr_matrix(sparse.load_npz(path), dtype=np.float32)
+    except Exception as e: sys.exit(f"{path} cannot be read as a sparse matrix ({type(e).__name__}): write it again with scipy.sparse.save_npz")
+    if (X.data < 0).any() or (X.data != np.rint(X.data)).any(): sys.exit(f"{path} holds numbers that are not counts: SCVI needs raw counts")
+    return X
+
+
+def end_with(parent):
+    "End this process soon after its parent ended, even if that was killed."
+    def watch():
+        while os.getppid() == parent: time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def train(X, seed, epochs):
+    "SCVI as its tutorial has it: no batch key, no setting changed."
+    import anndata, scvi
+    scvi.settings.seed = seed
+    adata = anndata.AnnData(X)
+    scvi.model.SCVI.setup_anndata(adata)
+    model = scvi.model.SCVI(adata)
+    model.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False)
+    return model, model.get_latent_representation()
+
+
+def settings(model):
+    "What the model and its training really used, by the names that our recipes use."
+    given, plan, data = model.init_params_["non_kwargs"], model.trainer.lightning_module, model.trainer.datamodule
+    return dict(n_latent=given["n_latent"], hidden=[given["n_hidden"]] * given["n_layers"], dropout=given["dropout_rate"], likelihood=given["gene_likelihood"],
+                epochs=len(model.history["elbo_train"]), lr=plan.lr, batch_size=data.data_loader_kwargs["batch_size"], warmup=plan.n_epochs_kl_warmup)
+
+
+def losses(model):
+    "Of each epoch: KL weight, reconstruction loss and KL per cell, on the cells that SCVI trains on (nine in ten)."
+    names = dict(recon="reconstruction_loss_train", kl="kl_local_train", loss="train_loss")
+    epochs, warmup = len(model.history["train_loss"]), model.trainer.lightning_module.n_epochs_kl_warmup
+    return dict(epoch=list(range(1, epochs + 1)), beta=[min(e / warmup, 1) for e in range(epochs)]) | {
+        k: [float(v) for v in model.history[name].iloc[:, 0]] for k, name in names.items()}
+
+
+def peak_mb():
+    "Peak resident memory of this process in MB."
+    if Path("/proc/self/status").exists(): return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main():
+    args = arguments()
+    if args.parent: end_with(args.parent)
+    X = read_counts(args.counts)
+    import scvi, torch  # takes seconds, and is no part of the time that is recorded
+    warnings.filterwarnings("ignore", module="lightning|scvi|anndata")
+    torch.set_num_threads(args.threads)
+    start, cpu = time.perf_counter(), time.process_time()
+    model, Z = train(X, args.seed, args.epochs)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in ("torch", "numpy", "scvi-tools")}
+    report = dict(counts=args.counts.name, seed=args.seed, seconds=round(seconds, 2), cpu_seconds=round(cpu, 2), peak_mb=round(peak_mb()), threads=args.threads, versions=versions,
+                  settings=settings(model), losses=losses(model))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    np.save(f"{args.out}.npy", Z)
+    part = Path(f"{args.out}.json.part")
+    part.write_text(json.dumps(report))
+    os.replace(part, f"{args.out}.json")  # last, so that where there is a report the latents are whole
+
+
+if __name__ == "__main__": main()
