@@ -297,7 +297,7 @@ d = { 'settings': { 'branch': 'main',
                               'scvae.tuning.rank_correlations': ('search.html#rank_correlations', 'scvae/tuning.py'),
                               'scvae.tuning.search': ('search.html#search', 'scvae/tuning.py'),
                               'scvae.tuning.search_key': ('search.html#search_key', 'scvae/tuning.py'),
+                              'scvae.tuning.seed_agreement': ('search.html#seed_agreement', 'scvae/tuning.py'),
                               'scvae.tuning.shared_neighbours': ('search.html#shared_neighbours', 'scvae/tuning.py'),
                               'scvae.tuning.suggest': ('search.html#suggest', 'scvae/tuning.py'),
-                              'scvae.tuning.take_stock': ('search.html#take_stock', 'scvae/tuning.py'),
                               'scvae.tuning.trials': ('search.html#trials', 'scvae/tuning.py')}}}

@@ -236,11 +236,11 @@ class SCVAE:
         return embed(self.net, adata, self.prep)
 
     def generate(self, n_cells, random_state=0) -> np.ndarray:
-        "New cells on the preprocessed scale, n_cells x kept genes."
+        "New cells, n_cells x kept genes: preprocessed scale, or expected counts where the likelihood is one of counts."
         return generate(self.net, n_cells, random_state).cpu().numpy()
 
     def generate_like(self, adata, n_cells, random_state=0) -> np.ndarray:
-        "New cells like each cell in `adata`, on the preprocessed scale; those like one cell stand together."
+        "New cells like each cell in `adata`, on the scale of `generate`; those like one cell stand together."
         x = torch.from_numpy(self.prep.transform(adata)).to(self.net.mean.weight.device)
         return generate_like(self.net, x, n_cells, random_state).cpu().numpy()
 
