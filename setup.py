@@ -1,7 +1,9 @@
 "Everything about the distribution stands in settings.ini, which nbdev reads too."
+import shutil
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
@@ -9,7 +11,22 @@ config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
 readme = here / "README.md"
 
+
+class build_with_notebooks(build_py):
+    "A built package brings its notebooks and the recorded rows along, for `scvae notebook`; nothing is copied within the clone."
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        shipped = Path(self.build_lib)/"scvae"/"notebooks"
+        shutil.rmtree(shipped, ignore_errors=True)
+        for path in [p for pattern in ("*.ipynb", "results/*.csv", "images/*") for p in (here/"nbs").glob(pattern)]:
+            target = shipped/path.relative_to(here/"nbs")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
 setup(
+    cmdclass={"build_py": build_with_notebooks},
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],

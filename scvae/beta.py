@@ -12,17 +12,17 @@ from itertools import product
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from .objective import linear_vae
-from .studies import recipe, spread
+from .studies import FIRST, recipe, spread
 
 # %% ../nbs/07_beta.ipynb #dbace938
 CLAIMED = {  # ARI that the founding study reported (2023; 19972 genes, one run each)
     "pca": 0.587, "beta1": 0., "beta0": 0.462, "beta1e-7": 0.718, "beta_linear": None, "beta_capped": 0.859}
 
 # %% ../nbs/07_beta.ipynb #965eafeb
-FOUNDING_NET = dict(hidden=(1024, 512, 256), n_top_genes=None, epochs=25, unit="mean")
+FOUNDING_NET = dict(hidden=(1024, 512, 256), n_top_genes=None, epochs=25, unit="mean", **FIRST)
 
 RECIPES = [
-    recipe("pca", method="pca", n_top_genes=None),
+    recipe("pca", method="pca", n_top_genes=None, **FIRST),
     recipe("beta1", beta=1., **FOUNDING_NET),
     recipe("beta0", beta=0., **FOUNDING_NET),
     recipe("beta1e-7", beta=1e-7, **FOUNDING_NET),
@@ -100,7 +100,7 @@ def plot_curves(
     return axes
 
 # %% ../nbs/07_beta.ipynb #78d2ed0d
-SWEEP = [recipe(f"sweep_{g}", n_top_genes=None if g == 4000 else g, beta=b, unit="mean", epochs=25) for g in (500, 1500, 4000)
+SWEEP = [recipe(f"sweep_{g}", n_top_genes=None if g == 4000 else g, beta=b, unit="mean", epochs=25, **FIRST) for g in (500, 1500, 4000)
          for b in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.)]
 
 # %% ../nbs/07_beta.ipynb #2a3b58e8
@@ -130,7 +130,7 @@ def plot_sweep(
         theory = pd.DataFrame([linear_vae(lam, b) for b in fine], index=fine * scale)
         for ax, what in zip(axes, ("ari", "active", "kl")):
             mean, low, high = by[what].mean(), by[what].min(), by[what].max()
-            ax.errorbar(mean.index, mean, [mean - low, high - mean], fmt="o-", ms=4, lw=1, color=color, label=f"{g} genes")
+            ax.errorbar(mean.index, mean, [(mean - low).clip(0), (high - mean).clip(0)], fmt="o-", ms=4, lw=1, color=color, label=f"{g} genes")
             ax.axvline(lam[0] * scale, color=color, ls=":", lw=1)
             if what != "ari": ax.plot(theory.index, theory[what], color=color, lw=0.8, ls="--")
     for ax, name in zip(axes, (f"ARI with {label}", "active latents", "KL (nats per cell)")):

@@ -37,7 +37,8 @@ from .metrics import RESOLUTION, agreement, cluster, pca, supervised_ceiling, um
 from .preprocess import total_counts
 from .studies import (COLUMNS, _on_one_thread, _start_worker, append_rows, fit_recipe, peak_mb, prepared, read_rows, recipe, run_key,
                            settings_of)
-from .train import best_device, best_precision, embed, fit
+from .train import best_device, best_precision, embed
+from .trained import fit
 
 # %% ../nbs/11_consensus.ipynb #5cb0501e
 def codes(

@@ -77,11 +77,11 @@ def _check_n_clusters(method, n_clusters, n):
     if not 1 <= n_clusters <= n: raise ValueError(f"n_clusters is {n_clusters}; with {n} cells it can be 1 to {n}.")
 
 # %% ../nbs/05_metrics.ipynb #ed59c4d2
-def _kmeans(Z, n_clusters, random_state):
-    "The best of ten k-means runs"
+def _kmeans(Z, n_clusters, random_state, n_init):
+    "The best of `n_init` k-means runs"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the table's n_clusters shows it
-        return KMeans(n_clusters, n_init=10, random_state=random_state).fit_predict(Z)
+        return KMeans(n_clusters, n_init=n_init, random_state=random_state).fit_predict(Z)
 
 # %% ../nbs/05_metrics.ipynb #8e860b2f
 RESOLUTION = 0.3  # Leiden's resolution, the same for every representation and every dataset
@@ -135,13 +135,14 @@ def cluster(Z, # cells x dimensions
             n_clusters=None, # the number of cell types; not for "leiden"
             resolution=RESOLUTION, # for "leiden": larger gives more clusters
             random_state=0, # seed of the clusterer
-            graph=None # for both Leidens: the cells' `neighbor_graph`, where it exists already
+            graph=None, # for both Leidens: the cells' `neighbor_graph`, where it exists already
+            n_init=50 # starts of k-means, of which the tightest counts; ten, the habit, often miss it
            ): # a cluster number for each cell
     "Cluster the cells by their representation `Z`"
     _check_clusterer(method)
     Z = _check_rep(Z)
     if method != "leiden": _check_n_clusters(method, n_clusters, len(Z))
-    if method == "kmeans": return _kmeans(Z, n_clusters, random_state)
+    if method == "kmeans": return _kmeans(Z, n_clusters, random_state, n_init)
     if method == "gmm": return _gmm(Z, n_clusters, random_state)
     if graph is None: graph = neighbor_graph(Z, random_state)
     if graph.shape[0] != len(Z): raise ValueError(f"The graph has {graph.shape[0]} cells and the representation {len(Z)}; pass neighbor_graph(Z).")
@@ -161,7 +162,7 @@ def _silhouette(Z, labels, random_state, most=10_000):
     return silhouette_score(Z, labels, sample_size=most if len(Z) > most else None, random_state=random_state)
 
 # %% ../nbs/05_metrics.ipynb #1f5af45a
-def _score_columns(Z, columns, clusterers, random_state):
+def _score_columns(Z, columns, clusterers, random_state, n_init):
     "A row for each label column in the dict `columns` and each clusterer"
     clusterers = [clusterers] if isinstance(clusterers, str) else list(clusterers)
     for method in clusterers: _check_clusterer(method)
@@ -172,7 +173,7 @@ def _score_columns(Z, columns, clusterers, random_state):
     for name, y in columns.items():
         s = _silhouette(Z, y, random_state)
         for method in clusterers:
-            c = leiden if method == "leiden" else cluster(Z, method, len(set(y)), random_state=random_state, graph=graph)
+            c = leiden if method == "leiden" else cluster(Z, method, len(set(y)), random_state=random_state, graph=graph, n_init=n_init)
             rows.append({"label": name, "clusterer": method} | agreement(y, c) | {"silhouette": s})
     return pd.DataFrame(rows)
 
@@ -180,26 +181,31 @@ def _score_columns(Z, columns, clusterers, random_state):
 def score_latent(Z, # cells x dimensions
                  labels, # the true type of each cell
                  clusterers=("kmeans", "leiden"), # which of `CLUSTERERS` to run
-                 random_state=0 # seed of the clusterers
+                 random_state=0, # seed of the clusterers
+                 n_init=50 # as in `cluster`
                 ): # a DataFrame: clusterer, n_clusters, ari, nmi, silhouette
     "Cluster `Z` and score the clusters, and `Z` itself, against `labels`"
-    return _score_columns(Z, {"labels": labels}, clusterers, random_state).drop(columns="label")
+    return _score_columns(Z, {"labels": labels}, clusterers, random_state, n_init).drop(columns="label")
 
 # %% ../nbs/05_metrics.ipynb #358b1e24
 def score(adata, # cells with a representation in `obsm` and labels in `obs`
           label=None, # one label column or several; None: those that `adata.uns["scvae"]["labels"]` names
           use_rep="X_scvae", # the representation's name in `adata.obsm`
           clusterers=("kmeans", "leiden"), # which of `CLUSTERERS` to run
-          random_state=0 # seed of the clusterers
+          random_state=0, # seed of the clusterers
+                 n_init=50 # as in `cluster`
          ): # a DataFrame: label, clusterer, n_clusters, ari, nmi, silhouette
     "Score a representation in `adata.obsm` against the labels in `adata.obs`"
-    if label is None: label = adata.uns.get("scvae", {}).get("labels", [])
+    if not hasattr(adata, "obsm"): raise TypeError(f"score takes an AnnData, not a {type(adata).__name__}; use score_latent(Z, labels) for a matrix.")
+    about = adata.uns.get("scvae", {})
+    if label is None: label = about.get("labels", []) if isinstance(about, dict) else []
     label = [label] if isinstance(label, str) else list(label)
     if not label: raise ValueError(f"No label column is named; pass label=, one or several of {list(adata.obs)}.")
     for l in label:
         if l not in adata.obs: raise KeyError(f"adata.obs has no column {l!r}; it has {list(adata.obs)}.")
-    if use_rep not in adata.obsm: raise KeyError(f"adata.obsm has no {use_rep!r}; it has {list(adata.obsm)}.")
-    return _score_columns(adata.obsm[use_rep], {l: adata.obs[l] for l in label}, clusterers, random_state)
+    if use_rep not in adata.obsm: raise KeyError(f"adata.obsm has no {use_rep!r}; it has {list(adata.obsm)}: call scvae.fit(adata) first, or name another with use_rep=.")
+    if isinstance(clusterers, str): clusterers = [clusterers]
+    return _score_columns(adata.obsm[use_rep], {l: adata.obs[l] for l in label}, clusterers, random_state, n_init)
 
 # %% ../nbs/05_metrics.ipynb #7cf16d41
 def _check_classes(labels, n_splits):

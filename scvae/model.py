@@ -63,9 +63,9 @@ class VAE(nn.Module):
         "What the likelihood needs of every gene; for a Gaussian one its mean, n_cells x n_genes."
         return self.decoder(z if covariates is None else torch.cat([z, covariates], 1))
 
-    def expected(self, z, depth=1e4):
-        "Mean of every gene given the latents, covariates at 0; of a likelihood of counts, in a cell of `depth` counts."
-        out = self.decode(z, z.new_zeros(len(z), self.n_covariates))
+    def expected(self, z, depth=1e4, covariates=None):
+        "Mean of every gene given the latents, covariates at 0 unless given; of a likelihood of counts, in a cell of `depth` counts."
+        out = self.decode(z, z.new_zeros(len(z), self.n_covariates) if covariates is None else covariates)
         return out if self.likelihood is None else self.likelihood.mean(out, depth)
 
     def forward(self, x, generator=None, covariates=None):
