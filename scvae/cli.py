@@ -6,10 +6,10 @@
 __all__ = ['ABOUT', 'app', 'MENDABLE', 'Json', 'Overwrite', 'Seed', 'Layer', 'Cells', 'Run', 'OutFile', 'ONLY_USUAL', 'Workers',
            'say_version', 'main', 'say', 'sentence', 'in_one_line', 'command', 'check_place', 'remove', 'whole',
            'put_in_place', 'show', 'write_new', 'check_suffix', 'data', 'open_cells', 'from_raw', 'check_column',
-           'write_cells', 'add_clusters', 'check_device', 'check_update', 'move_back', 'make_report', 'fit_command',
-           'fit_into', 'fit_text', 'open_model', 'encode_command', 'generated', 'generated_like', 'generate_command',
-           'score_command', 'report_command', 'notebooks', 'find_notebook', 'find_data', 'value_of', 'prepare',
-           'run_notebook', 'notebook_command', 'use_data', 'search_command', 'study_command', 'summaries']
+           'write_cells', 'check_update', 'move_back', 'make_report', 'fit_command', 'fit_into', 'fit_text',
+           'open_model', 'encode_command', 'generated', 'generated_like', 'generate_command', 'score_command',
+           'report_command', 'notebooks', 'find_notebook', 'find_data', 'value_of', 'prepare', 'run_notebook',
+           'notebook_command', 'use_data', 'search_command', 'study_command', 'summaries']
 
 # %% ../nbs/20_cli.ipynb #0bd73ddb
 import functools, inspect, json, os, shutil, signal, sys, time, warnings
@@ -260,28 +260,6 @@ def write_cells(
         known = list(f["obs"].attrs["column-order"])
         f["obs"].attrs["column-order"] = known + [c for c in columns if c not in known]
 
-# %% ../nbs/20_cli.ipynb #93b36ce6
-def add_clusters(
-    adata,       # cells with latents
-    resolution,  # of Leiden
-    seed,        # of Leiden
-):
-    "Write clusters to obs['scvae']; cluster 0 is the largest."
-    import pandas as pd
-    from scvae.metrics import cluster
-    found = pd.Series(cluster(adata.obsm["X_scvae"], "leiden", resolution=resolution, random_state=seed))
-    rank = {c: str(i) for i, c in enumerate(found.value_counts().index)}
-    adata.obs["scvae"] = pd.Categorical(found.map(rank), categories=list(rank.values()))
-
-# %% ../nbs/20_cli.ipynb #1d08190f
-def check_device(
-    device,  # "cpu", "cuda", "cuda:1", ...; None: the best there is
-):
-    "Raise a ValueError for a device that this machine does not have."
-    import torch
-    try: torch.empty(1, device=device or "cpu")
-    except (RuntimeError, AssertionError) as error: raise ValueError(f"there is no device {device!r} here: leave out --device, or take cpu.") from error
-
 # %% ../nbs/20_cli.ipynb #57df86d8
 def check_update(
     cells,  # what is to be updated
@@ -366,13 +344,13 @@ def fit_into(
     resolution,  # of the clusters
 ) -> dict:       # what came out
     "Fit a model; write it and the cells."
-    check_device(settings["device"])
     adata, layer = open_cells(cells, layer)
     for column in (label, settings["batch_key"]): check_column(adata, column, cells)
+    from scvae.plots import cluster_cells
     from scvae.trained import fit
     vae = fit(adata, layer=layer, **settings)
     say("clustering")
-    add_clusters(adata, resolution, settings["random_state"])
+    cluster_cells(adata, resolution=resolution, random_state=settings["random_state"])
     vae.save(part/"model")
     write_cells(adata, cells, part/"adata.h5ad", ["scvae"])
     last = vae.history.iloc[-1]
