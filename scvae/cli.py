@@ -207,7 +207,7 @@ def open_cells(
     usual=None,  # the layer to take where none is named and the cells have it; else X
 ) -> tuple:      # AnnData, and the layer as our functions want it
     "Read cells, and make sure that they have counts."
-    from scvae.data import check_counts, load
+    from scvae.data import load
     from scvae.trained import counts_of
     say(f"reading {name}")
     adata = load(name)
@@ -216,7 +216,7 @@ def open_cells(
     if layer == "raw" and adata.raw is not None: adata, layer = from_raw(adata), None
     if layer and layer not in adata.layers: raise KeyError(f"{name} has no layer {layer!r}: {f'add --layer with one of {have}, or with X' if have else 'it has none, so leave out --layer'}.")
     if not layer and not adata.uns["scvae"]["counts"] and have: raise ValueError(f"X of {name} does not hold raw counts: if they are elsewhere in it, add --layer with one of {have}.")
-    check_counts(counts_of(adata, layer))
+    counts_of(adata, layer)   # or a sentence that says what is wrong with them
     return adata, layer
 
 # %% ../nbs/20_cli.ipynb #7f2b8a4f
@@ -576,15 +576,13 @@ def run_notebook(
 ):
     "Execute a notebook; an error in it is raised, and the notebook up to there is kept as NAME.failed.ipynb."
     import nbformat, papermill
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpecManager
+    from scvae.report import this_python
     work = out.with_name(f"{out.stem}_files")
     (work/"results").mkdir(parents=True, exist_ok=True)
     for rows in (path.parent/"results").glob("*.csv"):
         if not (work/"results"/rows.name).exists(): shutil.copy(rows, work/"results")
     nbformat.write(nb, part)
-    kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))  # this Python, whatever else is installed
-    try: nb = papermill.execute_notebook(str(part), str(part), parameters, kernel_name="python3", cwd=str(work), km=kernel, extra_arguments=["--log-level=40"])
+    try: nb = papermill.execute_notebook(str(part), str(part), parameters, kernel_name="python3", cwd=str(work), km=this_python(), extra_arguments=["--log-level=40"])
     except papermill.PapermillExecutionError as error:
         shutil.copy(part, failed := out.with_suffix(".failed.ipynb"))
         say(f"scvae: cell {error.exec_count} of {path.stem} ended with {error.ename}: {' '.join(error.evalue.split())}; the notebook up to there is {failed}")

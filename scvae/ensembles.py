@@ -244,10 +244,12 @@ def train_latents(
     **options,      # of `fit`
 ) -> list:          # n_cells x n_latent for each seed
     "The latents of several runs; adata stays as it was."
-    latents = []
+    latents, before = [], adata.uns.get("scvae")
     for seed in tqdm(seeds, desc="consensus", unit="run", disable=not progress):
         fit(adata, random_state=seed, key_added="X_consensus_run", progress=False, **options)
         latents.append(adata.obsm.pop("X_consensus_run"))
+    if before is None: del adata.uns["scvae"]
+    else: adata.uns["scvae"] = before   # not the settings of the last run
     return latents
 
 # %% ../nbs/11_consensus.ipynb #9e4858b4

@@ -11,7 +11,9 @@ import hashlib, warnings
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from anndata import AnnData
-from .data import PALETTE, check_counts, type_colors
+from sklearn.decomposition import PCA
+from .data import PALETTE, type_colors
+from .ensembles import by_size
 from .metrics import RESOLUTION, cluster, plot_umap, umap
 from .preprocess import log_normalise
 from .trained import align, counts_of
@@ -58,9 +60,8 @@ def cluster_cells(
     random_state=0,         # seed of the clusterer
 ):
     "Write Leiden clusters of a representation to adata.obs; cluster 0 is the largest."
-    found = pd.Series(cluster(representation(adata, use_rep), "leiden", resolution=resolution, random_state=random_state))
-    rank = {c: str(i) for i, c in enumerate(found.value_counts().index)}
-    adata.obs[key_added] = pd.Categorical(found.map(rank), categories=list(rank.values()))
+    found = by_size(cluster(representation(adata, use_rep), "leiden", resolution=resolution, random_state=random_state))
+    adata.obs[key_added] = pd.Categorical(found.astype(str), categories=[str(c) for c in range(found.max() + 1)])
 
 # %% ../nbs/14_plots.ipynb #80fbd118
 def column(
@@ -127,7 +128,6 @@ def top_genes(
     "The genes that mark each group against all other cells, by Welch's t on log-normalised counts."
     import scanpy as sc  # slow to import
     groups, cells = column(adata, groupby).astype("category"), counts_of(adata, layer)
-    check_counts(cells)
     kept = groups.map(groups.value_counts()).astype(float).to_numpy() > 1   # of a single cell nothing can be tested
     if groups[kept].nunique() < 2: raise ValueError(f"adata.obs[{groupby!r}] has fewer than two groups of at least two cells, so there is nothing to compare.")
     logged = AnnData(log_normalise(cells.X[kept]), obs=pd.DataFrame({"group": groups[kept].cat.remove_unused_categories()}), var=adata.var[[]], uns={"log1p": {}})
@@ -165,8 +165,7 @@ def as_decoded(
     "Real cells on the scale of `decode`: standardised, or for likelihoods of counts as cells of 1e4 counts."
     X, _ = align(counts_of(adata, layer), vae.prep)
     if not vae.net.likelihood.counts: return vae.prep.transform(X)
-    kept = X[:, np.flatnonzero(vae.prep.highly_variable)]
-    kept = np.asarray(kept.toarray() if hasattr(kept, "toarray") else kept, dtype=np.float32)
+    kept = X[:, np.flatnonzero(vae.prep.highly_variable)].toarray().astype(np.float32)
     return 1e4 * kept / np.maximum(kept.sum(1, keepdims=True), 1)
 
 def beside(
@@ -176,9 +175,8 @@ def beside(
     "Real and made cells in one plane; genes weigh alike."
     mean, std = real.mean(0), real.std(0)
     a, b = (np.clip((cells - mean) / np.where(std > 0, std, 1), -10, 10) for cells in (real, made))
-    center = a.mean(0)
-    axes = np.linalg.svd(a - center, full_matrices=False)[2][:2].T
-    return (a - center) @ axes, (b - center) @ axes
+    components = PCA(2, random_state=0).fit(a)
+    return components.transform(a), components.transform(b)
 
 # %% ../nbs/14_plots.ipynb #3d975e0d
 def plot_generated(

@@ -40,12 +40,13 @@ def log1p(
 def log_normalise(
     X,  # counts, cells x genes: AnnData or any matrix; left as they are
     target_sum: float = 1e4,  # counts that every cell gets; 1e4 is the habit of scanpy and Seurat
+    total=None,  # counts of each cell over all its genes, where X has some of them only
 ) -> sparse.csr_matrix:  # float32, cells x genes
     "`log(1 + target_sum * count / total count of the cell)`"
     L = as_csr(X).astype(np.float32)  # a copy
     if L.nnz and not (L.data.min() >= 0 and np.isfinite(L.data.max())): raise ValueError(
         "the counts hold negative, NaN or infinite values: give raw counts; scvae.data.check_counts(adata) says more")
-    factor = (target_sum / total_counts(L)).astype(np.float32)
+    factor = (target_sum / (total_counts(L) if total is None else total)).astype(np.float32)
     L.data = log1p(L.data * np.repeat(factor, np.diff(L.indptr)))
     return L
 

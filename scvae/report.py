@@ -6,8 +6,8 @@
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'OPENING', 'TRAINING', 'CLUSTERS', 'GENES', 'LABEL', 'REDO', 'STYLE',
            'RECIPES', 'CLAIMED', 'ABOUT', 'warn_latents', 'warn_size', 'warn_depth', 'warn_history', 'warnings_of',
            'compose', 'open_run', 'headline', 'as_box', 'shown', 'summary', 'as_table', 'genes_table', 'latents_table',
-           'agreement_text', 'fit_line', 'how_to_redo', 'page', 'as_page', 'execute', 'run_report', 'founding_table',
-           'as_text', 'as_markdown', 'embedded', 'write_figures', 'write_report']
+           'agreement_text', 'fit_line', 'how_to_redo', 'page', 'as_page', 'this_python', 'execute', 'run_report',
+           'founding_table', 'as_text', 'as_markdown', 'embedded', 'write_figures', 'write_report']
 
 # %% ../nbs/19_report.ipynb #652e98b0
 import base64, copy, html, inspect, os
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from . import beta, hvg
-from .data import load
+from .data import describe, load
 from .metrics import agreement, cluster, depth_r2
 from .plots import cluster_cells, column, top_genes
 from .preprocess import total_counts
 from .studies import read_rows, spread
-from .trained import counts_of, fit, load_model
+from .trained import about, counts_of, environment, fit, load_model, version
 
 # %% ../nbs/19_report.ipynb #51f5d4f7
 ACTIVE = 0.01  # variance of a latent's mean over cells, above which it is in use; the prior's is 1
@@ -57,7 +57,7 @@ def warn_depth(
     try: held = depth_r2(Z, depth, np.asarray(clusters).astype(str))
     except ValueError: return None
     if held > MOST_DEPTH: return (f"The latents hold depth: within clusters, {held:.0%} of the variance of log depth can be read off them. Some of it may be the size of cells. "
-        "Before taking two neighbouring clusters for two types, compare their depth on the map below; likelihood=\"nb\" keeps latents freer of it.")
+        "Before taking two neighbouring clusters for two types, compare their depth on the map below; a fit with depth_covariate=True, the default, keeps latents freer of it.")
 
 # %% ../nbs/19_report.ipynb #e2bce1c4
 NOTABLE = 0.05  # of the whole way down from the first epoch to the best; what is less cannot be seen in the figure
@@ -224,7 +224,6 @@ def summary(
     label=None,  # column of obs, to summarise each of its values too
 ):
     "Cells, depth, genes and zeros."
-    from scvae.data import describe
     cells = counts_of(adata, vae.settings["layer"])
     table = describe(cells, label or "scvae").rename(index=str).rename_axis(label or "cluster")
     return shown(table).format({"depth": "{:.0f}", "genes": "{:.0f}", "zeros": "{:.0%}"})
@@ -233,7 +232,6 @@ def as_table(
     vae,  # SCVAE
 ):
     "What the model is."
-    from scvae.trained import about
     return pd.Series(about(vae)).to_frame("").style.hide(axis="columns")
 
 # %% ../nbs/19_report.ipynb #bcc45795
@@ -283,7 +281,6 @@ def how_to_redo(
     vae,  # SCVAE
 ) -> str:  # Markdown
     "The line, and the versions it was run with."
-    from scvae.trained import environment, version
     made = ", ".join(f"{k} {v}" for k, v in ({"scvae": version()} | environment()).items())
     return f"```python\nimport scvae\n{fit_line(vae.settings)}\n```\n\nThis page was made with {made}. Matrix of counts: SHA-256 `{vae.settings['data_sha256'][:16]}...`"
 
@@ -318,16 +315,19 @@ def as_page(
     return page(title, f'<main class="run">{exporter.from_notebook_node(nb)[0]}</main>')
 
 # %% ../nbs/19_report.ipynb #1a78ad14
+def this_python():  # a kernel manager of Jupyter's
+    "A kernel of this Python, whatever kernels a user has installed besides."
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+
 def execute(
     nb,      # a notebook; outputs are added in place
     folder,  # where it runs
 ):
-    "Run a notebook with this Python, whatever kernels a user has installed besides."
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpecManager
+    "Run a notebook."
     from nbclient import NotebookClient
-    kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    NotebookClient(nb, km=kernel, timeout=None, extra_arguments=["--log-level=40"], resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(nb, km=this_python(), timeout=None, extra_arguments=["--log-level=40"], resources={"metadata": {"path": str(folder)}}).execute()
 
 # %% ../nbs/19_report.ipynb #56a997b8
 def run_report(

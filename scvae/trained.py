@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LEAST_GENES', 'FORMAT', 'counts_of', 'n_stored', 'one_hot', 'batch_values', 'align', 'repeated', 'SCVAE', 'told',
-           'posterior', 'reconstruction_error', 'latent_loadings', 'environment', 'save_model', 'version', 'load_model',
-           'check_format', 'build_net', 'check_device', 'check_settings', 'check_cells', 'work_bytes', 'fit', 'about']
+           'batches_of', 'posterior', 'reconstruction_error', 'latent_loadings', 'environment', 'version', 'save_model',
+           'load_model', 'check_format', 'build_net', 'check_device', 'check_settings', 'as_json', 'check_cells',
+           'work_bytes', 'fit', 'about']
 
 # %% ../nbs/04b_trained.ipynb #f85df00d
-import difflib, hashlib, html, inspect, json, os, platform, shutil, warnings
+import difflib, hashlib, inspect, json, os, platform, shutil, warnings
 from importlib import metadata
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -16,9 +17,9 @@ from anndata import AnnData
 from scipy import sparse
 from .data import as_csr, check_counts, check_memory, check_readable, count_matrix, data_sha256, rows
 from .model import VAE, reparameterise
-from .objective import Gaussian, make_likelihood
+from .objective import make_likelihood
 from .preprocess import Preprocessor, gene_names, load_tensors, save_tensors, writing
-from .train import Cells, best_device, minibatches, train
+from .train import Cells, best_device, embed, minibatches, train
 
 # %% ../nbs/04b_trained.ipynb #fd16c9ab
 def counts_of(
@@ -133,7 +134,7 @@ class SCVAE:
 
     def normalized_expression(self, adata, layer=None, library_size=1e4, transform_batch=None) -> pd.DataFrame:
         "Denoised expression, n_cells x genes: expected counts in cells of `library_size`, or log-normalised counts for Gaussian likelihoods. Each cell in its own batch unless one is named."
-        batch = transform_batch if transform_batch or not self.batches else one_hot(adata, self.settings["batch_key"], self.batches)
+        batch = transform_batch or one_hot(adata, self.settings["batch_key"], self.batches)
         out = self.decode(self.encode(adata, layer), batch, library_size)
         if not self.net.likelihood.counts: out = np.maximum(out * self.prep.std.astype(np.float32) + self.prep.mean.astype(np.float32), 0)
         return pd.DataFrame(out, adata.obs_names, self.genes)
@@ -141,16 +142,16 @@ class SCVAE:
     @torch.inference_mode()
     def generate(self, n_cells, batch=None, random_state=0) -> np.ndarray:
         "New cells from the prior, n_cells x genes, on the scale of `decode`; of random batches unless one is named."
-        Z = torch.randn(n_cells, len(self.net.mean.weight), generator=torch.Generator().manual_seed(random_state)).numpy()
+        Z = torch.randn(n_cells, len(self.net.mean.weight), generator=torch.Generator().manual_seed(int(random_state))).numpy()
         if batch is None and self.batches: batch = np.eye(len(self.batches), dtype=np.float32)[np.random.default_rng(random_state).integers(len(self.batches), size=n_cells)]
         return self.decode(Z, batch)
 
     @torch.inference_mode()
     def generate_like(self, adata, n_cells, layer=None, random_state=0) -> np.ndarray:
         "New cells like each cell in `adata`, on the scale of `decode`; the n_cells that are like one cell stand together."
-        batch = one_hot(adata, self.settings["batch_key"], self.batches) if self.batches else None
+        batch = one_hot(adata, self.settings["batch_key"], self.batches)
         mu, log_var = (torch.from_numpy(a).repeat_interleave(n_cells, 0) for a in posterior(self, adata, layer))
-        Z = reparameterise(mu, log_var, torch.Generator().manual_seed(random_state)).numpy()
+        Z = reparameterise(mu, log_var, torch.Generator().manual_seed(int(random_state))).numpy()
         return self.decode(Z, None if batch is None else batch.repeat(n_cells, 0))
 
     def reconstruction_error(self, adata, layer=None) -> np.ndarray:
@@ -185,6 +186,22 @@ def told(
     both = torch.as_tensor(np.hstack([depth, batch]), dtype=torch.float32, device=vae.device)
     return both if vae.net.n_covariates else None
 
+# %% ../nbs/04b_trained.ipynb #ceea614a
+def batches_of(
+    vae,    # SCVAE
+    adata,  # cells
+    layer=None,       # where their counts are
+    conditions=None,  # as in `Cells`
+):          # yields a Batch, and which of its genes were not measured
+    "Cells as the networks see them; genes that were not measured are at their mean."
+    X, absent = align(counts_of(adata, layer), vae.prep)
+    check_memory(work_bytes(X, len(vae.genes)), f"encoding {X.shape[0]} cells", "encode fewer cells at a time, in blocks")
+    cells = Cells(X, vae.prep, vae.net, conditions)
+    for rows in minibatches(np.arange(len(cells)), 1024):
+        batch = cells.batch(rows)
+        batch.x[:, absent] = 0
+        yield batch, absent
+
 @torch.inference_mode()
 def posterior(
     vae,    # SCVAE
@@ -192,16 +209,10 @@ def posterior(
     layer=None,  # where their counts are
 ) -> tuple:  # mean and log variance, n_cells x n_latent each
     "The whole posterior of each cell."
-    X, absent = align(counts_of(adata, layer), vae.prep)
-    check_memory(work_bytes(X, len(vae.genes)), f"encoding {X.shape[0]} cells", "encode fewer cells at a time, in blocks")
-    cells, parts = Cells(X, vae.prep, vae.net), []
-    for rows in minibatches(np.arange(len(cells)), 1024):
-        x = cells.batch(rows).x
-        x[:, absent] = 0
-        parts.append([p.cpu().numpy() for p in vae.net.encode(x)])
+    parts = [[p.cpu().numpy() for p in vae.net.encode(batch.x)] for batch, _ in batches_of(vae, adata, layer)]
     return tuple(map(np.concatenate, zip(*parts)))
 
-# %% ../nbs/04b_trained.ipynb #ceea614a
+# %% ../nbs/04b_trained.ipynb #b3d26e82
 @torch.inference_mode()
 def reconstruction_error(
     vae,    # SCVAE
@@ -209,13 +220,8 @@ def reconstruction_error(
     layer=None,  # where their counts are
 ) -> np.ndarray:  # nats, n_cells
     "-log p(x | posterior mean) of each cell; genes that were not measured do not count."
-    X, absent = align(counts_of(adata, layer), vae.prep)
-    check_memory(work_bytes(X, len(vae.genes)), f"encoding {X.shape[0]} cells", "encode fewer cells at a time, in blocks")
-    conditions = one_hot(adata, vae.settings["batch_key"], vae.batches) if vae.batches else None
-    cells, parts = Cells(X, vae.prep, vae.net, conditions), []
-    for rows in minibatches(np.arange(len(cells)), 1024):
-        b = cells.batch(rows)
-        b.x[:, absent] = 0
+    parts = []
+    for b, absent in batches_of(vae, adata, layer, one_hot(adata, vae.settings["batch_key"], vae.batches)):
         nats = vae.net.likelihood(vae.net.decode(vae.net.encode(b.x)[0], b.covariates), b.target, b.depth)
         nats[:, absent] = 0
         parts.append(nats.sum(1).cpu().numpy())
@@ -228,7 +234,7 @@ def latent_loadings(
     random_state=0,  # seed of the draws
 ) -> pd.DataFrame:  # genes x latents
     "The decoder's mean derivative by each latent."
-    Z = torch.randn(n_draws, len(vae.net.mean.weight), generator=torch.Generator().manual_seed(random_state)).to(vae.device)
+    Z = torch.randn(n_draws, len(vae.net.mean.weight), generator=torch.Generator().manual_seed(int(random_state))).to(vae.device)
     covariates, counts = told(vae, n_draws), vae.net.likelihood.counts
     def expected(z):
         out = vae.net.expected(z, 1e4, covariates)
@@ -244,6 +250,12 @@ def environment() -> dict:
     "What a model was made with."
     return {"python": platform.python_version(), "platform": platform.system()} | {p: metadata.version(p) for p in ("torch", "numpy", "scipy", "anndata", "scanpy")}
 
+def version() -> str:
+    "Of this package."
+    import scvae
+    return scvae.__version__
+
+# %% ../nbs/04b_trained.ipynb #3ab4c5ad
 def save_model(
     vae,              # SCVAE
     path,             # folder; made new
@@ -268,12 +280,7 @@ def save_model(
             if old.exists() and not path.exists(): os.replace(old, path)  # the new one did not arrive
             for leftover in (part, old): shutil.rmtree(leftover, ignore_errors=True)
 
-def version() -> str:
-    "Of this package."
-    import scvae
-    return scvae.__version__
-
-# %% ../nbs/04b_trained.ipynb #3ab4c5ad
+# %% ../nbs/04b_trained.ipynb #3cfa4bf5
 def load_model(
     path,         # folder that `SCVAE.save` wrote
     device=None,  # None: `best_device`
@@ -295,6 +302,7 @@ def load_model(
     net.load_state_dict({k.removeprefix("net."): torch.from_numpy(np.array(v)) for k, v in arrays.items()})
     return SCVAE(net.to(device or best_device()), prep, pd.DataFrame(said["history"]), said["settings"])
 
+# %% ../nbs/04b_trained.ipynb #b7f7689c
 def check_format(
     path,  # folder of the model
     text,  # of model.json
@@ -305,6 +313,7 @@ def check_format(
     if form > FORMAT: raise ValueError(f"{path} was saved by scvae {said.get('scvae')}, which is later than this one ({version()}): upgrade scvae to read it.")
     return said
 
+# %% ../nbs/04b_trained.ipynb #d789efd5
 def build_net(
     settings,  # of `fit`
     n_genes,   # genes that the networks see
@@ -336,6 +345,12 @@ def check_settings(
         if not all(isinstance(n, (int, np.integer)) and n > 0 for n in (value if np.iterable(value) and not isinstance(value, str) else [value])): raise ValueError(f"{name} is {value!r}: give a whole number above 0" + (", or a tuple of them." if name == "hidden" else "."))
     if options.get("precision") not in (None, "float32", "bfloat16"): raise ValueError(f"precision={options['precision']!r} is unknown: use 'float32' or 'bfloat16'.")
     check_device(options.get("device"))
+
+def as_json(
+    settings,  # of `fit`
+) -> dict:
+    "Settings as a file will hold them: numpy's numbers as numbers, a device by its name."
+    return json.loads(json.dumps(settings, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
 
 # %% ../nbs/04b_trained.ipynb #24fc0b7d
 def check_cells(
@@ -385,14 +400,15 @@ def fit(
     batches = [] if batch_key is None else sorted(set(batch_values(adata, batch_key)))
     n_genes = cells.n_vars if n_top_genes is None else min(n_top_genes, cells.n_vars)
     check_cells(cells, n_genes, options.get("batch_size", 128), options.get("held_out", 0))
-    settings = dict(n_top_genes=n_top_genes, layer=layer, batch_key=batch_key, batches=batches, n_latent=n_latent, hidden=list(hidden), dropout=dropout, norm=norm, likelihood=likelihood,
-                    depth_covariate=bool(depth_covariate), random_state=random_state, key_added=key_added, options={k: v for k, v in options.items() if k not in ("callback", "progress", "weight")})
+    settings = as_json(dict(
+        n_top_genes=n_top_genes, layer=layer, batch_key=batch_key, batches=batches, n_latent=n_latent, hidden=hidden, dropout=dropout, norm=norm, likelihood=likelihood,
+        depth_covariate=bool(depth_covariate), random_state=random_state, key_added=key_added, options={k: v for k, v in options.items() if k not in ("callback", "progress", "weight")}))
     net = build_net(settings, n_genes)
     check_memory(work_bytes(cells.X, n_genes, sum(p.numel() for p in net.parameters())), f"fit of {cells.n_obs} cells x {cells.n_vars} genes", "model fewer cells, leave genes out that few cells have, or use a machine with more memory")
     prep = Preprocessor(None if n_top_genes is None else n_genes).fit(cells)
     history = train(net, cells, prep, conditions=one_hot(adata, batch_key, batches), random_state=random_state, **options)
     vae = SCVAE(net, prep, history, settings | dict(n_cells=cells.n_obs, data_sha256=data_sha256(cells)))
-    adata.obsm[key_added] = vae.encode(cells)
+    adata.obsm[key_added] = embed(net, cells, prep)
     said = adata.uns.get("scvae", {})
     adata.uns["scvae"] = (dict(said) if isinstance(said, dict) else {}) | {"fit": json.dumps(vae.settings | {"scvae": version()})}
     return vae
