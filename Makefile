@@ -3,7 +3,7 @@ PYTHON ?= python3
 SEEDS ?= 3
 BIN := .venv/bin
 
-.PHONY: study peers test lab readme clean
+.PHONY: study peers bench test lab readme docs docs-test clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -11,6 +11,10 @@ study: .venv/ready
 # scvi-tools on the same matrices. DATA_DIR=folder adds the datasets there (baron_human.h5ad, ...); PEERS_OUT=folder takes the rows.
 peers: .venv/ready .venv-peers/ready
 	@$(BIN)/scvae study peers --seeds $(SEEDS) --out "$(or $(PEERS_OUT),runs/peers)" $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
+
+# Our engine against scvi-tools' and against this machine's limit; CELLS=3000,30000 and BENCH_OUT=file.csv change what is measured and where it goes.
+bench: .venv/ready .venv-peers/ready
+	@$(BIN)/scvae bench $(if $(CELLS),--cells $(CELLS)) --out "$(or $(BENCH_OUT),runs/benchmark.csv)"
 
 test: .venv/ready
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
@@ -21,6 +25,13 @@ lab: .venv/ready
 
 readme: .venv/ready
 	@$(BIN)/python tools/readme.py
+
+# The site, as _docs/index.html: the notebooks with the outputs they store. docs-test reads it in Chromium.
+docs: .venv-docs/ready
+	@.venv-docs/bin/python tools/docs.py
+
+docs-test: docs
+	@.venv-docs/bin/python -m pytest -q -p no:cacheprovider docs
 
 .venv/ready: settings.ini setup.py constraints.txt
 	@echo "Setting up .venv (a few minutes the first time) ..."
@@ -35,5 +46,11 @@ readme: .venv/ready
 	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint peers/constraints.txt --requirement peers/requirements.txt
 	@touch $@
 
+.venv-docs/ready: docs/requirements.txt docs/constraints.txt
+	@echo "Setting up .venv-docs for the documentation site ..."
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check --constraint docs/constraints.txt --requirement docs/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-peers runs _docs _proc
+	rm -rf .venv .venv-docs .venv-peers runs _docs _proc

@@ -19,7 +19,7 @@ class build_with_notebooks(build_py):
         if self.editable_mode: return
         shipped = Path(self.build_lib)/"scvae"/"notebooks"
         shutil.rmtree(shipped, ignore_errors=True)
-        for path in [p for pattern in ("*.ipynb", "results/*.csv", "images/*") for p in (here/"nbs").glob(pattern)]:
+        for path in [p for pattern in ("*.ipynb", "results/*.*", "images/*") for p in (here/"nbs").glob(pattern)]:
             target = shipped/path.relative_to(here/"nbs")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

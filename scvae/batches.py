@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 # %% ../nbs/15_batches.ipynb #84cc68b2
-from .data import load, synthetic, type_colors
+from .data import load_counts, synthetic, type_colors
 from .metrics import pca, plot_umap, score_latent, umap
 from .preprocess import Preprocessor
 from .studies import append_rows, read_rows, run_key, settings_of, spread
@@ -207,7 +207,7 @@ def cells_of(
 ):
     "The cells that a recipe is about; FileNotFoundError where the file is not there."
     if recipe["dataset"] != "synthetic":
-        try: return load(recipe["dataset"])
+        try: return load_counts(recipe["dataset"], recipe["label"])
         except ValueError as e: raise FileNotFoundError(str(e)) from e
     made = synthetic(**recipe["made"], batch_effect=recipe["batch_effect"], n_subtypes=1, random_state=random_state)
     return made if recipe["confounded"] is None else confounded(made, recipe["confounded"], random_state)
@@ -218,10 +218,11 @@ FOUR = ("pca", "harmony", "vae", "vae_batch")
 
 def plan(
     name,  # "donors", "effects" or "confounded"
+    data="baron_human", batch_key="sampleID", label="label",  # whose donors: cells, and their columns of batches and types
 ) -> list: # of dicts: with a seed, everything that determines a run
     "What one part of the study consists of."
     made = dict(dataset="synthetic", batch_key="batch", label="type", fit=FIT)
-    if name == "donors": return [dict(dataset="baron_human", batch_key="sampleID", label="label", method=m, fit=FIT) for m in METHODS]
+    if name == "donors": return [dict(dataset=str(data), batch_key=batch_key, label=label, method=m, fit=FIT) for m in METHODS]
     if name == "effects": return [made | dict(made=dict(n_cells=1500, n_genes=500, n_types=5, n_batches=3), batch_effect=e, confounded=None, method=m) for e in EFFECTS for m in FOUR]
     if name == "confounded": return [made | dict(made=dict(n_cells=3000, n_genes=500, n_types=6, n_batches=2), batch_effect=0.2, confounded=s, method=m) for s in SHARES for m in FOUR]
     raise ValueError(f"there is no part {name!r}: choose from donors, effects, confounded.")
@@ -250,7 +251,7 @@ def batch_study(
     "Carry out recipes times seeds and record each; what is recorded already is not run again."
     recipes = plan(recipes) if isinstance(recipes, str) else recipes
     wanted = {run_key(r, s): (r, s) for s in range(seeds) for r in recipes}
-    for key in [k for k in wanted if k not in set(read_rows(out).key)]: append_rows(out, pd.DataFrame([run_batches(*wanted[key])]))
+    for key in [k for k in wanted if k not in set(read_rows(out).key)]: append_rows(out, pd.DataFrame([run_batches(*wanted[key])]).dropna(axis=1, how="all"))   # a column of nothing makes pandas warn
     rows = read_rows(out)
     return rows[rows.key.isin(wanted)].reset_index(drop=True)
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WHEEL', 'WHEEL_SHA256', 'ZEISEL_URL', 'ZEISEL_MD5', 'SIGNS', 'LABELS', 'READERS', 'DATASETS', 'PALETTE',
            'ZEISEL_TYPES', 'UNLABELLED', 'cache_dir', 'file_sha256', 'count_matrix', 'rows', 'as_csr', 'data_sha256',
-           'check_counts', 'check_memory', 'read_zeisel', 'synthetic', 'check_readable', 'load', 'type_colors',
-           'describe']
+           'check_counts', 'check_memory', 'read_zeisel', 'synthetic', 'check_readable', 'load', 'load_counts',
+           'type_colors', 'describe']
 
 # %% ../nbs/00_data.ipynb #1b12582a
 import contextlib, hashlib, io, os, re, subprocess, sys, tempfile, warnings, zipfile
@@ -417,6 +417,7 @@ def _read_10x(path):
     import scanpy as sc  # slow to import, and only needed here
     if path.is_file(): return sc.read_10x_h5(path)
     found = [p.name.partition("matrix.mtx")[0] for p in path.glob("*matrix.mtx*")]
+    if not found and (files := sorted(p.name for p in path.glob("*.h5ad"))): raise ValueError(f"{path} is a folder that holds {files[0]}: give that file, {path/files[0]}")
     if len(found) != 1: raise ValueError(f"{path} is a folder with {len(found) or 'no'} matrix.mtx: give the folder of one matrix.mtx.gz with its features.tsv.gz and barcodes.tsv.gz, as Cell Ranger writes it")
     names = ("genes.tsv", "barcodes.tsv") if (path/f"{found[0]}genes.tsv").exists() else ("matrix.mtx.gz", "features.tsv.gz", "barcodes.tsv.gz")
     missing = [f"{found[0]}{name}" for name in names if not (path/f"{found[0]}{name}").exists()]
@@ -467,6 +468,7 @@ def _describe_file(adata, path):
     said = adata.uns.get("scvae")
     said = dict(said) if isinstance(said, dict) else {}  # the file may come from us
     labels = said.get("labels", [label for label in LABELS if label in adata.obs])
+    if os.environ.get("SCVAE_LABEL") in adata.obs: labels = [os.environ["SCVAE_LABEL"]]
     sha256 = file_sha256(path) if path.is_file() else data_sha256(adata)
     adata.uns["scvae"] = {**said, "name": path.stem, "title": str(said.get("title", path.name)), "source": str(path), "sha256": sha256,
                           "labels": [str(label) for label in labels], "counts": _count_fault(adata) is None}
@@ -496,6 +498,24 @@ def load(
     if path.suffix.lower() in READERS or (name and os.path.isdir(path)): return _read(path)
     raise ValueError(f"there is no dataset {name!r}: use {', '.join(DATASETS)}, a path that ends in {', '.join(READERS)}, "
                      f"a folder as Cell Ranger writes it, or put {name}.h5ad into {folder}")
+
+# %% ../nbs/00_data.ipynb #2a7b1676
+def load_counts(
+    name,        # as in `load`
+    label=None,  # column of obs that holds types; None: those that `load` knows
+):
+    "Load a dataset with raw counts in `X` and the columns to judge by in `uns['scvae']['labels']`."
+    adata = load(name)
+    about = adata.uns["scvae"]
+    if not about["counts"] and "counts" in adata.layers: adata.X = as_csr(adata.layers["counts"]).astype(np.float32)
+    check_counts(adata)
+    columns = ", ".join(adata.obs) or "none"
+    if label is None and not about["labels"]: raise ValueError(f"{name} has no column of obs that is known to hold types: name one with label=, or --set label=... in a shell; it has {columns}")
+    if label is not None and label not in adata.obs: raise KeyError(f"{name} has no obs column {label!r}: it has {columns}")
+    if label is not None and label not in about["labels"]: os.environ["SCVAE_LABEL"] = label   # for `load` in other processes
+    if label is not None: about["labels"] = [label]
+    for l in about["labels"]: adata.obs[l] = adata.obs[l].astype("category")
+    return adata
 
 # %% ../nbs/00_data.ipynb #b2a7bd66
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#404040",

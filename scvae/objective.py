@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['LIKELIHOODS', 'squared_error', 'Gaussian', 'log_rate', 'Poisson', 'log_rising', 'NegativeBinomial',
-           'ZeroInflatedNegativeBinomial', 'make_likelihood', 'kl_divergence', 'elbo_beta', 'beta_at', 'gene_weights',
-           'spectrum', 'collapse_threshold', 'linear_vae', 'pearson_residuals']
+           'ZeroInflatedNegativeBinomial', 'make_likelihood', 'more_than', 'log_gamma_nats', 'NegativeBinomialSum',
+           'mean_nats', 'kl_divergence', 'elbo_beta', 'beta_at', 'gene_weights', 'spectrum', 'collapse_threshold',
+           'linear_vae', 'pearson_residuals']
 
 # %% ../nbs/03_objective.ipynb #e156366a
+import math
 from functools import partial
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import softplus
+from torch.nn.functional import mse_loss, softplus
 
 # %% ../nbs/03_objective.ipynb #b6b01c06
 def squared_error(
@@ -21,9 +23,8 @@ def squared_error(
     weight=None,  # weight of each gene, n_genes; None weighs all as 1
 ) -> torch.Tensor:  # scalar, nats per cell up to a constant
     "Half the squared error, summed over genes and averaged over cells: -log N(x; x_hat, 1) without its constant."
-    error = (x - x_hat) ** 2
-    if weight is not None: error = error * weight
-    return 0.5 * error.sum(1).mean()
+    if weight is None: return 0.5 * mse_loss(x_hat, x, reduction="sum") / len(x)
+    return 0.5 * ((x - x_hat) ** 2 * weight).sum(1).mean()
 
 # %% ../nbs/03_objective.ipynb #ee65a229
 class Gaussian(nn.Module):
@@ -120,6 +121,69 @@ def make_likelihood(
     "A likelihood by its name."
     if name not in LIKELIHOODS: raise ValueError(f"likelihood={name!r} is unknown: use one of {', '.join(map(repr, LIKELIHOODS))}.")
     return LIKELIHOODS[name](n_genes)
+
+# %% ../nbs/03_objective.ipynb #58bcc2b1
+def more_than(
+    x,     # counts, n_cells x n_genes
+    most,  # largest k, not included
+) -> torch.Tensor:  # n_genes x most, float32
+    "How many cells have more than k = 0, 1, ... counts of each gene."
+    n_genes, bins = x.shape[1], most + 1
+    cell_bins = x.clamp(max=most).long() + torch.arange(0, n_genes * bins, bins, device=x.device)
+    exactly = torch.bincount(cell_bins.view(-1), minlength=n_genes * bins).view(n_genes, bins)
+    return exactly.flip(1).cumsum(1).flip(1)[:, 1:].float()
+
+# %% ../nbs/03_objective.ipynb #52860b59
+def log_gamma_nats(
+    x,          # counts, n_cells x n_genes
+    log_theta,  # log of the dispersion, n_genes
+    most=16,    # counts up to which cells are pooled; few are larger, and these take the log-gammas
+) -> torch.Tensor:  # scalar
+    "The sum over all entries of log x! - `log_rising`."
+    theta, k = log_theta.exp(), torch.arange(float(most), device=x.device)
+    pooled = (more_than(x, most) * (torch.log1p(k) - torch.log1p(k / theta[:, None]))).sum()
+    cell, gene = (x > most).nonzero(as_tuple=True)
+    beyond, theta = x[cell, gene] - most, theta.index_select(0, gene)
+    rising = log_rising(beyond, (theta + most).log()) + beyond * torch.log1p(most / theta)
+    return pooled + (torch.lgamma(beyond + most + 1) - math.lgamma(most + 1) - rising).sum()
+
+# %% ../nbs/03_objective.ipynb #93283ab7
+class NegativeBinomialSum(torch.autograd.Function):
+    "Sum of (x + theta) log(1 + m / theta) - x log m, with m = depth softmax(out), and its gradient in out and log theta."
+    @staticmethod
+    def forward(ctx, out, x, depth, log_theta):
+        theta, log_depth, x_theta = log_theta.exp(), depth.clamp(min=1).log(), x + log_theta.exp()
+        log_m = torch.log_softmax(out, 1).add_(log_depth)
+        odds = (log_m - log_theta).clamp_(max=80).exp_()                         # m / theta, far from overflow
+        log_odds1 = odds.log1p()
+        nats = torch.dot(x_theta.view(-1), log_odds1.view(-1)) - torch.dot(x.reshape(-1), log_m.view(-1))
+        pull = torch.div(odds, odds + 1, out=log_m).mul_(x_theta)
+        of_theta = log_odds1.mul_(theta).sub_(pull).sum(0)
+        pull.sub_(x)                                                             # d nats / d log m
+        share = odds.mul_(theta).mul_((-log_depth).exp())                        # softmax(out)
+        ctx.save_for_backward(pull.addcmul_(share, pull.sum(1, keepdim=True), value=-1), of_theta)
+        return nats
+
+    @staticmethod
+    def backward(ctx, grad):
+        of_out, of_theta = ctx.saved_tensors
+        return of_out * grad, None, None, of_theta * grad
+
+# %% ../nbs/03_objective.ipynb #7db6f876
+def mean_nats(
+    likelihood,   # as from `make_likelihood`; None: Gaussian of variance 1
+    out,          # of the decoder, n_cells x n_genes (x heads), float32
+    x,            # what the likelihood looks at, n_cells x n_genes
+    depth=None,   # counts of each cell over these genes, n_cells x 1
+    weight=None,  # of each gene, n_genes; None weighs all as 1
+) -> torch.Tensor:  # scalar
+    "The reconstruction of a batch: nats summed over genes, averaged over cells."
+    if likelihood is None or type(likelihood) is Gaussian and not likelihood.calibrated: return squared_error(x, out, weight)
+    if type(likelihood) is NegativeBinomial and weight is None:
+        log_theta = likelihood.log_theta.float()
+        return (NegativeBinomialSum.apply(out, x, depth, log_theta) + log_gamma_nats(x, log_theta)) / len(x)
+    nats = likelihood(out, x, depth)
+    return (nats if weight is None else nats * weight).sum(1).mean()
 
 # %% ../nbs/03_objective.ipynb #61bccab6
 def kl_divergence(

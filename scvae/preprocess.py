@@ -41,14 +41,18 @@ def log_normalise(
     X,  # counts, cells x genes: AnnData or any matrix; left as they are
     target_sum: float = 1e4,  # counts that every cell gets; 1e4 is the habit of scanpy and Seurat
     total=None,  # counts of each cell over all its genes, where X has some of them only
-) -> sparse.csr_matrix:  # float32, cells x genes
+    block: int = 4096,  # cells worked on at once: what is needed besides the result stays small
+) -> sparse.csr_matrix:  # float32, cells x genes; shares the places of its entries with X
     "`log(1 + target_sum * count / total count of the cell)`"
-    L = as_csr(X).astype(np.float32)  # a copy
-    if L.nnz and not (L.data.min() >= 0 and np.isfinite(L.data.max())): raise ValueError(
+    X = as_csr(X)
+    if X.nnz and not (X.data.min() >= 0 and np.isfinite(X.data.max())): raise ValueError(
         "the counts hold negative, NaN or infinite values: give raw counts; scvae.data.check_counts(adata) says more")
-    factor = (target_sum / (total_counts(L) if total is None else total)).astype(np.float32)
-    L.data = log1p(L.data * np.repeat(factor, np.diff(L.indptr)))
-    return L
+    factor = (target_sum / (total_counts(X) if total is None else total)).astype(np.float32)
+    values = np.empty(X.nnz, np.float32)
+    for i in range(0, X.shape[0], block):
+        part, per_cell = slice(*X.indptr[[i, min(i + block, X.shape[0])]]), slice(i, i + block)
+        values[part] = log1p(X.data[part].astype(np.float32) * np.repeat(factor[per_cell], np.diff(X.indptr)[per_cell]))
+    return sparse.csr_matrix((values, X.indices, X.indptr), X.shape)
 
 # %% ../nbs/01_preprocess.ipynb #947ed9fc
 def gene_moments(

@@ -6,11 +6,12 @@
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'OPENING', 'TRAINING', 'CLUSTERS', 'GENES', 'LABEL', 'REDO', 'STYLE',
            'RECIPES', 'CLAIMED', 'ABOUT', 'warn_latents', 'warn_size', 'warn_depth', 'warn_history', 'warnings_of',
            'compose', 'open_run', 'headline', 'as_box', 'shown', 'summary', 'as_table', 'genes_table', 'latents_table',
-           'agreement_text', 'fit_line', 'how_to_redo', 'page', 'as_page', 'this_python', 'execute', 'run_report',
-           'founding_table', 'as_text', 'as_markdown', 'embedded', 'write_figures', 'write_report']
+           'agreement_text', 'fit_line', 'how_to_redo', 'page', 'as_page', 'this_python', 'signals_kept', 'execute',
+           'run_report', 'founding_table', 'as_text', 'as_markdown', 'embedded', 'write_figures', 'write_report']
 
 # %% ../nbs/19_report.ipynb #652e98b0
-import base64, copy, html, inspect, os
+import asyncio, base64, copy, html, inspect, os
+from contextlib import contextmanager
 from pathlib import Path
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
@@ -321,13 +322,22 @@ def this_python():  # a kernel manager of Jupyter's
     from jupyter_client.kernelspec import KernelSpecManager
     return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
 
+@contextmanager
+def signals_kept():
+    "Leave Ctrl-C to this process: nbclient would take it for itself, end the kernel, and report a kernel that died."
+    def refuse(self, *_): raise RuntimeError("not in this process")   # nbclient goes on without
+    kind = asyncio.SelectorEventLoop
+    before, kind.add_signal_handler = kind.add_signal_handler, refuse
+    try: yield
+    finally: kind.add_signal_handler = before
+
 def execute(
     nb,      # a notebook; outputs are added in place
     folder,  # where it runs
 ):
     "Run a notebook."
     from nbclient import NotebookClient
-    NotebookClient(nb, km=this_python(), timeout=None, extra_arguments=["--log-level=40"], resources={"metadata": {"path": str(folder)}}).execute()
+    with signals_kept(): NotebookClient(nb, km=this_python(), timeout=None, extra_arguments=["--log-level=40"], resources={"metadata": {"path": str(folder)}}).execute()
 
 # %% ../nbs/19_report.ipynb #56a997b8
 def run_report(
@@ -347,7 +357,7 @@ def run_report(
     text = OPENING.format(model=beside(model_dir), adata=beside(adata_path), label=label) + TRAINING + CLUSTERS + (LABEL.format(label=label) if label else "") + GENES
     nb, notebook = compose(text + REDO.format(notebook=out.with_suffix(".ipynb").name)), out.with_suffix(".ipynb")
     try: execute(nb, out.parent)
-    except Exception as e: raise RuntimeError(f"the report could not be made ({getattr(e, 'ename', type(e).__name__)}: {getattr(e, 'evalue', e)}); {notebook} shows how far it came.") from e
+    except Exception as e: raise RuntimeError(f"the report could not be made ({getattr(e, 'ename', type(e).__name__)}: {getattr(e, 'evalue', e)}); {notebook.name} shows how far it came.") from e
     finally: nbformat.write(nb, notebook)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     part.write_text(as_page(nb, f"scvae: {Path(adata_path).name}"), encoding="utf-8")

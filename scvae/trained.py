@@ -6,7 +6,7 @@
 __all__ = ['LEAST_GENES', 'FORMAT', 'counts_of', 'n_stored', 'one_hot', 'batch_values', 'align', 'repeated', 'SCVAE', 'told',
            'batches_of', 'posterior', 'reconstruction_error', 'latent_loadings', 'environment', 'version', 'save_model',
            'load_model', 'check_format', 'build_net', 'check_device', 'check_settings', 'as_json', 'check_cells',
-           'work_bytes', 'fit', 'about']
+           'work_bytes', 'prepare_fit', 'finish_fit', 'fit', 'about']
 
 # %% ../nbs/04b_trained.ipynb #f85df00d
 import difflib, hashlib, inspect, json, os, platform, shutil, warnings
@@ -377,6 +377,42 @@ def work_bytes(
     return 28 * X.nnz + 16 * n_weights + 16 * min(1024, X.shape[0]) * n_genes
 
 # %% ../nbs/04b_trained.ipynb #062f2422
+def prepare_fit(
+    adata,     # cells
+    settings,  # of `fit`, by name
+    options,   # of `train`
+) -> tuple:    # cells (AnnData, counts in X), fitted Preprocessor, settings as JSON can hold them
+    "All that comes before the first epoch: what cannot work is said here."
+    sizes = {k: settings[k] for k in ("n_latent", "hidden", "n_top_genes") if not (k == "n_top_genes" and settings[k] is None)}
+    check_settings(sizes, options)
+    s = settings | dict(hidden=np.atleast_1d(settings["hidden"]).tolist())
+    cells = counts_of(adata, s["layer"])
+    if adata.is_view and adata.isbacked: raise ValueError("adata is a view of a file, to which the latents cannot be added: call adata = adata.to_memory() first.")
+    s["batches"] = [] if s["batch_key"] is None else sorted(set(batch_values(adata, s["batch_key"])))
+    n_genes = cells.n_vars if s["n_top_genes"] is None else min(s["n_top_genes"], cells.n_vars)
+    check_cells(cells, n_genes, options.get("batch_size", 128), options.get("held_out", 0))
+    s = as_json(s | dict(options={k: v for k, v in options.items() if k not in ("callback", "progress", "weight")}))
+    n_weights = sum(p.numel() for p in build_net(s, n_genes).parameters())
+    check_memory(work_bytes(cells.X, n_genes, n_weights), f"fit of {cells.n_obs} cells x {cells.n_vars} genes", "model fewer cells, leave genes out that few cells have, or use a machine with more memory")
+    return cells, Preprocessor(None if s["n_top_genes"] is None else n_genes).fit(cells), s
+
+# %% ../nbs/04b_trained.ipynb #cc571453
+def finish_fit(
+    adata,     # cells; the latents are added
+    cells,     # from `prepare_fit`
+    net,       # the trained VAE
+    prep,      # fitted Preprocessor
+    history,   # from `train`
+    settings,  # from `prepare_fit`
+) -> SCVAE:
+    "All that comes after the last epoch."
+    vae = SCVAE(net, prep, history, settings | dict(n_cells=cells.n_obs, data_sha256=data_sha256(cells)))
+    adata.obsm[settings["key_added"]] = embed(net, cells, prep)
+    said = adata.uns.get("scvae", {})
+    adata.uns["scvae"] = (dict(said) if isinstance(said, dict) else {}) | {"fit": json.dumps(vae.settings | {"scvae": version()})}
+    return vae
+
+# %% ../nbs/04b_trained.ipynb #c39dfbb2
 def fit(
     adata,                # cells; raw counts in X or in a layer
     n_top_genes=1500,     # highly variable genes to model; None: all
@@ -393,25 +429,12 @@ def fit(
     **options,            # of `train`: epochs, lr, batch_size, beta, schedule, device, precision, held_out, patience, progress, ...
 ) -> SCVAE:
     "Preprocess and train; the latents are written to adata.obsm."
-    check_settings(dict(n_latent=n_latent, hidden=hidden, n_top_genes=1 if n_top_genes is None else n_top_genes), options)
-    hidden = tuple(np.atleast_1d(hidden).tolist())
-    cells = counts_of(adata, layer)
-    if adata.is_view and adata.isbacked: raise ValueError("adata is a view of a file, to which the latents cannot be added: call adata = adata.to_memory() first.")
-    batches = [] if batch_key is None else sorted(set(batch_values(adata, batch_key)))
-    n_genes = cells.n_vars if n_top_genes is None else min(n_top_genes, cells.n_vars)
-    check_cells(cells, n_genes, options.get("batch_size", 128), options.get("held_out", 0))
-    settings = as_json(dict(
-        n_top_genes=n_top_genes, layer=layer, batch_key=batch_key, batches=batches, n_latent=n_latent, hidden=hidden, dropout=dropout, norm=norm, likelihood=likelihood,
-        depth_covariate=bool(depth_covariate), random_state=random_state, key_added=key_added, options={k: v for k, v in options.items() if k not in ("callback", "progress", "weight")}))
-    net = build_net(settings, n_genes)
-    check_memory(work_bytes(cells.X, n_genes, sum(p.numel() for p in net.parameters())), f"fit of {cells.n_obs} cells x {cells.n_vars} genes", "model fewer cells, leave genes out that few cells have, or use a machine with more memory")
-    prep = Preprocessor(None if n_top_genes is None else n_genes).fit(cells)
-    history = train(net, cells, prep, conditions=one_hot(adata, batch_key, batches), random_state=random_state, **options)
-    vae = SCVAE(net, prep, history, settings | dict(n_cells=cells.n_obs, data_sha256=data_sha256(cells)))
-    adata.obsm[key_added] = embed(net, cells, prep)
-    said = adata.uns.get("scvae", {})
-    adata.uns["scvae"] = (dict(said) if isinstance(said, dict) else {}) | {"fit": json.dumps(vae.settings | {"scvae": version()})}
-    return vae
+    cells, prep, settings = prepare_fit(adata, dict(
+        n_top_genes=n_top_genes, layer=layer, batch_key=batch_key, n_latent=n_latent, hidden=hidden, dropout=dropout, norm=norm, likelihood=likelihood,
+        depth_covariate=bool(depth_covariate), random_state=random_state, key_added=key_added), options)
+    net = build_net(settings, len(prep.genes))
+    history = train(net, cells, prep, conditions=one_hot(adata, batch_key, settings["batches"]), random_state=random_state, **options)
+    return finish_fit(adata, cells, net, prep, history, settings)
 
 # %% ../nbs/04b_trained.ipynb #694e9bb9
 def about(

@@ -1,7 +1,7 @@
 "The command line as a shell sees it: processes, streams, exit codes, and what is left when one is stopped."
-import json, os, signal, subprocess, sys
+import ast, json, os, signal, subprocess, sys
 from pathlib import Path
-import pytest
+import nbformat, pytest
 
 scvae = [sys.executable, "-W", "error::SyntaxWarning", "-m", "scvae.cli"]
 quick = ["--epochs", "1", "--n-top-genes", "50", "--no-report"]
@@ -24,7 +24,7 @@ def cells(tmp_path_factory):
 
 def test_help_is_whole_and_loads_nothing_heavy():
     help = run("--help").stdout
-    for name in "data fit encode generate score report notebook search study".split(): assert f"\n  {name} " in help
+    for name in "data fit encode generate score report notebook search bench study".split(): assert f"\n  {name} " in help
     assert "..." not in help.split("Commands:")[1], "a description is cut off"
     heavy = "import sys, scvae.cli; print([m for m in ('torch', 'scanpy', 'anndata', 'pandas', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
@@ -72,3 +72,28 @@ def test_stopped_in_training(cells, tmp_path, how, code):
 def test_a_pipe_that_closes_early_is_no_error():
     done = subprocess.run(f"{sys.executable} -m scvae.cli notebook | head -1", shell=True, capture_output=True, text=True)
     assert done.stdout == "00_data\n" and "Traceback" not in done.stderr
+
+
+def names(cells, *kinds):
+    "Names that code cells assign or define, or that they use."
+    nodes = [n for c in cells if c.cell_type == "code" for n in ast.walk(ast.parse(c.source))]
+    defined = {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))} if ast.Store in kinds else set()
+    return defined | {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, kinds)}
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1]/"nbs").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_chapter_takes_other_cells_or_says_what_does(path):
+    from scvae.cli import prepare
+    whole = nbformat.read(path, 4)
+    tags = [tag for c in whole.cells for tag in c.metadata.get("tags", [])]
+    if "parameters" not in tags:
+        with pytest.raises(ValueError, match=f"{path.stem} is not about one set of cells and takes no other: use .*; chapters that run on your cells are .*07_beta"): prepare(path, {"data": "my.h5ad"})
+        return
+    lines = ast.parse(next(c.source for c in whole.cells if "parameters" in c.metadata.get("tags", []))).body
+    default = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}      # plain assignments, one a line
+    assert tags.count("parameters") == 1 and set(tags) <= {"parameters", default["data"]}
+    kept = prepare(path, {"data": "my.h5ad"}).cells
+    left_out = [c for c in whole.cells if default["data"] in c.metadata.get("tags", [])]
+    assert len(kept) == len(whole.cells) - len(left_out)
+    missing = (names(left_out, ast.Store) - names(kept, ast.Store, ast.Del)) & names(kept, ast.Load)
+    assert not missing, "what is left out on other cells is needed later"

@@ -11,7 +11,7 @@ notebooks = sorted((root/"nbs").glob("*.ipynb"))
 def rebuilt(tmp_path_factory):
     "A copy of the project in which everything that is generated was generated anew."
     copy = tmp_path_factory.mktemp("rebuilt")/"scvae"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".venv-peers", "runs", "*.egg-info", "__pycache__", "_proc", "_docs"))
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "runs", "*.egg-info", "__pycache__", "_proc", "_docs"))
     for command in ("nbdev_export", "nbdev_clean"):
         subprocess.run([Path(sys.executable).with_name(command)], cwd=copy, check=True)
     return copy
@@ -41,15 +41,16 @@ def test_notebook_is_executed_small_and_without_errors(path):
     assert path.stat().st_size < 1e6
 
 
-def test_readme_is_made_from_the_index():
+@pytest.mark.parametrize("page, notebook", [("README.md", "index.ipynb"), ("CONTRIBUTING.md", "21_contributing.ipynb")])
+def test_page_is_made_from_its_notebook(page, notebook):
     sys.path.insert(0, str(root/"tools"))
     from readme import readme_text
-    assert (root/"README.md").read_text(encoding="utf-8") == readme_text(), "README.md is out of step: run make readme"
+    assert (root/page).read_text(encoding="utf-8") == readme_text(notebook), f"{page} is out of step: run make readme"
 
 
 def test_modules_import_only_from_lower_numbers():
-    order = [json.loads(p.read_text(encoding="utf-8")) for p in notebooks if p.stem != "index"]
-    exported = [next(line.split()[-1] for c in nb["cells"] for line in c["source"] if line.startswith("#| default_exp")) for nb in order]
+    order = [json.loads(p.read_text(encoding="utf-8")) for p in notebooks]
+    exported = [line.split()[-1] for nb in order for c in nb["cells"] for line in c["source"] if line.startswith("#| default_exp")]
     for i, module in enumerate(exported):
         for home, names in re.findall(r"^from \.(\w*) import (.+)", (root/"scvae"/f"{module}.py").read_text(encoding="utf-8"), re.M):
             for imported in [home] if home else names.split(", "):

@@ -1,4 +1,4 @@
-"Write README.md from nbs/index.ipynb: prose as it is, shown code and its printed output in fences. (nbdev_readme would need Quarto.)"
+"Write README.md from nbs/index.ipynb and CONTRIBUTING.md from nbs/21_contributing.ipynb: prose as it is, shown code and its printed output in fences. (nbdev_readme would need Quarto.)"
 import json, re
 from pathlib import Path
 
@@ -9,6 +9,7 @@ def code(cell):
     "A code cell and what it printed or displayed as Markdown; nothing where it is hidden."
     source = "".join(cell["source"])
     if re.match(r"#\|\s*hide\b", source): return []
+    source = re.sub(r"\A(?:#\|(?!\s*echo).*\n)+", "", source)
     shown = re.match(r"#\|\s*echo:\s*false", source)
     parts = [] if shown else [f"```python\n{source}\n```"]
     for out in cell["outputs"]:
@@ -19,13 +20,14 @@ def code(cell):
     return parts
 
 
-def readme_text():
-    "The README that index.ipynb stands for."
-    cells = json.loads((root/"nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]
+def readme_text(notebook="index.ipynb"):
+    "The README that index.ipynb stands for, or the page of another notebook."
+    cells = json.loads((root/"nbs"/notebook).read_text(encoding="utf-8"))["cells"]
     parts = [p for c in cells for p in (["".join(c["source"])] if c["cell_type"] == "markdown" else code(c))]
-    text = "<!-- Made from nbs/index.ipynb by `make readme`: edit that file. -->\n\n" + "\n\n".join(parts) + "\n"
+    text = f"<!-- Made from nbs/{notebook} by `make readme`: edit that file. -->\n\n" + "\n\n".join(parts) + "\n"
     return re.sub(r"\]\((?!https?:|#)([^)]+\.(?:ipynb|png|svg))\)", r"](nbs/\1)", text)
 
 
 if __name__ == "__main__":
     (root/"README.md").write_text(readme_text(), encoding="utf-8")
+    (root/"CONTRIBUTING.md").write_text(readme_text("21_contributing.ipynb"), encoding="utf-8")
