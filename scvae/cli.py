@@ -677,7 +677,7 @@ def bench_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file for the measurements, added to what is there.")] = None,
     as_json: Json = False,
 ):
-    """Time training against the machine's limit and against scvi-tools.
+    """Time training against the machine and scvi-tools.
 
     Example: scvae bench --cells 3000 --no-peers"""
     try: sizes = tuple(int(n) for n in cells.split(","))

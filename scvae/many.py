@@ -13,10 +13,9 @@ import anndata as ad, numpy as np, pandas as pd, torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from tqdm.auto import tqdm
-from .model import VAE
 from .objective import Gaussian, beta_at, kl_divergence
 from .studies import _on_one_thread, _start_worker
-from .train import Cells, autocast, best_device, best_precision, embed, epoch_row, minibatches
+from .train import Cells, autocast, best_device, best_precision, epoch_row, minibatches
 from .trained import build_net, finish_fit, fit, load_model, one_hot, prepare_fit
 
 # %% ../nbs/10b_many.ipynb #b20f0c93

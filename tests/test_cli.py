@@ -59,7 +59,8 @@ def test_mistakes_are_one_line_and_leave_nothing(cells, tmp_path):
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_in_training(cells, tmp_path, how, code):
     before = cells.read_bytes()
-    process = subprocess.Popen([*scvae, "fit", cells, "-o", tmp_path/"run", "--update", "--epochs", "100000", "--n-top-genes", "50"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*scvae, "fit", cells, "-o", tmp_path/"run", "--update", "--epochs", "100000", "--n-top-genes", "50"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a job in the background may have been told to ignore it
     said = b""
     while b"train" not in said: said += os.read(process.stderr.fileno(), 4096) or pytest.fail(said.decode())
     assert len(list(tmp_path.glob(".run.*.part"))) == 1     # it is writing beside
