@@ -23,11 +23,10 @@ def best_device() -> str:
 def best_precision(
     device="cpu",  # "cpu" or "cuda"
 ) -> str:
-    "'bfloat16' where the hardware multiplies matrices in it, else 'float32'."
+    "'bfloat16' where the hardware has units that multiply matrices in it, else 'float32'."
     if str(device).startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    cpu = torch.cpu.get_capabilities()
-    return "bfloat16" if any(cpu.get(c) for c in ("avx512_bf16", "amx_bf16", "bf16")) else "float32"
+    return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16") else "float32"
 
 # %% ../nbs/04_train.ipynb #996240b3
 def autocast(
