@@ -15,14 +15,11 @@ GIT = f"https://github.com/{cfg['user']}/{cfg['repo']}"
 
 PARTS = {  # by reader; a notebook that is not named here comes under "Investigate"
     "Learn": ["00_data", "01_preprocess", "02_model", "03_objective", "04_train", "05_metrics", "22_slider", "23_walk"],
-    "Use": ["04b_trained", "20_cli", "14_plots", "15_batches", "19_report"],
+    "Use": ["04b_trained", "14_plots", "15_batches", "19_report", "20_cli"],
     "Investigate": ["06_study", "07_beta", "08_hvg", "09_evaluate", "10_collapse", "11_consensus", "12_search", "13_datasets"],
     "Reference": ["reference/index", "bibliography"],
     "Contribute": ["21_contributing"],
 }
-
-PICTURE = "![A variational autoencoder: encoder, posterior, a draw of the latents, decoder, and the loss that trains them](images/vae.svg)"
-DRAWN = {"02_model": "## The sketch before the code"}  # chapter -> heading under which the drawing of the VAE stands, where the notebook does not show it itself
 
 
 # --- what the package exports, read from its source ---
@@ -235,7 +232,6 @@ def chapter(path, modules, index, bib, docs):
         if cell["cell_type"] == "markdown":
             if found := re.findall(r"^#+ (.+)$", text, re.M): heading = found[-1].replace("`", "")
             before = next((p for p in reversed(text.split("\n\n")) if not p.startswith(("#", "|", "```"))), before)
-            if (at := DRAWN.get(path.stem)) and at in text and "images/vae.svg" not in json.dumps(nb): text = text.replace(at, f"{at}\n\n{PICTURE}")
             text = prose(text, here, imported, index, bib)
             if not cells and path.stem != "index":
                 text = re.sub(r"\A(# .+\n+)(> .+(?:\n> .+)*)\n?", lambda m: m[1] + "\n" + m[2] + "\n\n" + bar(path.stem, here) + "\n\n", text, count=1)
@@ -285,7 +281,7 @@ def entry_text(e, module, index, level=0, owner=""):
     fields.sort(key=lambda f: order[f.split()[1].rstrip(":")])
     if e.returns: fields.append(f":returns: {clean(e.returns)}")
     inner = "\n\n".join(entry_text(s, module, index, level + 1, e.name) for s in e.members)
-    if not owner: inner += f"\n\n[Where it is explained](../{module.notebook}.ipynb#cell-{e.cell})" if False else f'\n\n<p class="where"><a href="../{module.notebook}.html#cell-{e.cell}">where it is made and tested</a></p>'
+    if not owner: inner += f'\n\n<p class="where"><a href="../{module.notebook}.html#cell-{e.cell}">where it is made and tested</a></p>'
     fence, kind = ("`````" if level == 0 else "````"), e.kind
     head = signature(e) if kind in ("function", "class", "method") else e.name
     return f"{fence}{{py:{kind}}} {head}\n\n{body}\n\n" + "\n".join(fields) + f"\n\n{inner}\n{fence}"
@@ -360,10 +356,22 @@ def prepare():
     if (root/"nbs/images").exists(): shutil.copytree(root/"nbs/images", source/"images")
 
 
+def hung(code):
+    "Highlighted code, each line a block that knows its indentation: a line that is too long goes on below, further in, instead of out of sight."
+    lines, open_tags = [], []
+    for line in code.rstrip("\n").split("\n"):
+        before = "".join(open_tags)  # what began in an earlier line, such as a string
+        for tag in re.findall(r"<[^>]+>", line): open_tags.pop() if tag == "</span>" else open_tags.append(tag)
+        indent = len((plain := re.sub(r"<[^>]+>", "", line))) - len(plain.lstrip(" "))
+        lines.append(f'<span class="line" style="--in:{indent + 4}">{before}{line}{"</span>" * len(open_tags)}\n</span>')
+    return "".join(lines)
+
+
 def mend_page(path):
-    "What Sphinx leaves: pictures that load when they are scrolled to, tables that scroll on a phone."
+    "What Sphinx leaves: pictures that load when they are scrolled to, lines of code that break where the screen ends."
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"<img (?![^>]*loading=)", '<img loading="lazy" decoding="async" ', text)
+    text = re.sub(r'(<div class="highlight-(?:python|sh) notranslate"><div class="highlight"><pre>(?:<span></span>)?)(.*?)(</pre>)', lambda m: m[1] + hung(m[2]) + m[3], text, flags=re.S)
     path.write_text(text, encoding="utf-8")
     return text
 
