@@ -168,7 +168,7 @@ def directives(text):
     "The `#|` lines of a cell, and the cell without them."
     lines = text.split("\n")
     found = {}
-    while lines and (m := re.match(r"#\|\s*([\w-]+)(?::?\s*(.*))?$", lines[0])): found[m[1]] = m[2] or ""; lines.pop(0)
+    while lines and (m := re.match(r"#\|\s*([\w-]+)(?::?\s*(.*))?$", lines[0])): found[m[1]] = (m[2] or "").strip('"'); lines.pop(0)
     return found, "\n".join(lines).strip("\n")
 
 
