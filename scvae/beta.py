@@ -62,7 +62,7 @@ def beside_claims(
 def plot_recipes(
     rows,                # recorded rows
     label="level1class", # which published label
-    clusterers=("kmeans", "leiden"),
+    clusterers=("kmeans", "leiden"),  # a panel for each
     claimed=CLAIMED,     # recipe -> reported number to draw beside, or None; {} draws all recipes
 ) -> np.ndarray:         # axes
     "ARI of every seed of every recipe."

@@ -382,7 +382,9 @@ def founding_table(
                 "NMI": round(km.nmi.mean(), 3), "KL": km.kl.mean(), "active latents": km.active.mean(), "seconds": km.seconds.median()}
     return pd.DataFrame([line(name) for name in order])
 
-def as_text(table) -> pd.DataFrame:
+def as_text(
+    table,  # from `founding_table`
+) -> pd.DataFrame:
     "The same table with every number as a person writes it."
     form = {"founding ARI": "{:.3f}", "NMI": "{:.3f}", "KL": "{:.3g}", "active latents": "{:.1f}", "seconds": "{:.0f}"}
     return table.assign(**{c: table[c].map(lambda v, f=f: "" if pd.isna(v) else f.format(v)) for c, f in form.items()}).astype(str)

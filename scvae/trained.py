@@ -108,7 +108,9 @@ class SCVAE:
     ): self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
 
     @property
-    def device(self): return self.net.mean.weight.device
+    def device(self) -> torch.device:
+        "Where the networks are."
+        return self.net.mean.weight.device
 
     @property
     def genes(self) -> np.ndarray:
@@ -120,49 +122,79 @@ class SCVAE:
         "The batches that the decoder knows; none without a batch key."
         return list(self.settings["batches"])
 
-    def encode(self, adata, layer=None) -> np.ndarray:
-        "Latents of cells, n_cells x n_latent. Genes are matched by name; too few of them raise a ValueError."
+    def encode(self,
+        adata,       # cells, raw counts
+        layer=None,  # where the counts are; None: in X
+    ) -> np.ndarray: # n_cells x n_latent
+        "Latents of cells. Genes are matched by name; too few of them raise a ValueError."
         return posterior(self, adata, layer)[0]
 
     @torch.inference_mode()
-    def decode(self, Z, batch=None, depth=1e4) -> np.ndarray:
-        "What the model expects of latents, n_cells x genes: expected counts in cells of `depth` counts, or for Gaussian likelihoods standardised expression."
+    def decode(self,
+        Z,           # latents, n_cells x n_latent, or of one cell
+        batch=None,  # batch to decode as; None: none in particular
+        depth=1e4,   # counts of a cell, where the likelihood is one of counts
+    ) -> np.ndarray: # n_cells x genes
+        "What the model expects of latents: expected counts in cells of `depth` counts, or for Gaussian likelihoods standardised expression."
         Z = torch.as_tensor(np.atleast_2d(Z), dtype=torch.float32, device=self.device)
         check_memory(12 * len(Z) * len(self.genes), f"a dense matrix of {len(Z)} cells x {len(self.genes)} genes", "ask for fewer cells at a time, in blocks")
         if Z.shape[1] != len(self.net.mean.weight): raise ValueError(f"Z has {Z.shape[1]} columns and the model {len(self.net.mean.weight)} latents: give n_cells x latents, as encode does.")
         return self.net.expected(Z, depth, told(self, len(Z), batch)).cpu().numpy()
 
-    def normalized_expression(self, adata, layer=None, library_size=1e4, transform_batch=None) -> pd.DataFrame:
-        "Denoised expression, n_cells x genes: expected counts in cells of `library_size`, or log-normalised counts for Gaussian likelihoods. Each cell in its own batch unless one is named."
+    def normalized_expression(self,
+        adata,                 # cells, raw counts
+        layer=None,            # where the counts are; None: in X
+        library_size=1e4,      # counts of a cell, where the likelihood is one of counts
+        transform_batch=None,  # batch to show every cell as; None: its own
+    ) -> pd.DataFrame:         # n_cells x genes
+        "Denoised expression: expected counts in cells of `library_size`, or log-normalised counts for Gaussian likelihoods."
         batch = transform_batch or one_hot(adata, self.settings["batch_key"], self.batches)
         out = self.decode(self.encode(adata, layer), batch, library_size)
         if not self.net.likelihood.counts: out = np.maximum(out * self.prep.std.astype(np.float32) + self.prep.mean.astype(np.float32), 0)
         return pd.DataFrame(out, adata.obs_names, self.genes)
 
     @torch.inference_mode()
-    def generate(self, n_cells, batch=None, random_state=0) -> np.ndarray:
-        "New cells from the prior, n_cells x genes, on the scale of `decode`; of random batches unless one is named."
+    def generate(self,
+        n_cells,         # how many
+        batch=None,      # batch to make them of; None: a random one for each
+        random_state=0,  # seed of the latents, and of the batches
+    ) -> np.ndarray:     # n_cells x genes
+        "New cells from the prior, on the scale of `decode`."
         Z = torch.randn(n_cells, len(self.net.mean.weight), generator=torch.Generator().manual_seed(int(random_state))).numpy()
         if batch is None and self.batches: batch = np.eye(len(self.batches), dtype=np.float32)[np.random.default_rng(random_state).integers(len(self.batches), size=n_cells)]
         return self.decode(Z, batch)
 
     @torch.inference_mode()
-    def generate_like(self, adata, n_cells, layer=None, random_state=0) -> np.ndarray:
-        "New cells like each cell in `adata`, on the scale of `decode`; the n_cells that are like one cell stand together."
+    def generate_like(self,
+        adata,           # cells to be like, raw counts
+        n_cells,         # how many new ones of each
+        layer=None,      # where the counts are; None: in X
+        random_state=0,  # seed of the latents
+    ) -> np.ndarray:     # (cells in adata) * n_cells x genes; those like one cell stand together
+        "New cells like each cell in `adata`, on the scale of `decode`."
         batch = one_hot(adata, self.settings["batch_key"], self.batches)
         mu, log_var = (torch.from_numpy(a).repeat_interleave(n_cells, 0) for a in posterior(self, adata, layer))
         Z = reparameterise(mu, log_var, torch.Generator().manual_seed(int(random_state))).numpy()
         return self.decode(Z, None if batch is None else batch.repeat(n_cells, 0))
 
-    def reconstruction_error(self, adata, layer=None) -> np.ndarray:
-        "How badly the model explains each cell: -log p(x | posterior mean), nats, n_cells. Compare cells of one dataset."
+    def reconstruction_error(self,
+        adata,       # cells, raw counts
+        layer=None,  # where the counts are; None: in X
+    ) -> np.ndarray: # nats of each cell
+        "How badly the model explains each cell: -log p(x | posterior mean). Compare cells of one dataset and like depth."
         return reconstruction_error(self, adata, layer)
 
-    def latent_loadings(self, n_draws=200, random_state=0) -> pd.DataFrame:
-        "Which genes move with a latent, genes x latents: change of `decode` per unit of the latent, averaged over draws from the prior; of log counts where the likelihood is one of counts."
+    def latent_loadings(self,
+        n_draws=200,     # draws from the prior to average over
+        random_state=0,  # seed of the draws
+    ) -> pd.DataFrame:   # genes x latents
+        "Which genes move with a latent: change of `decode` per unit of the latent; of log counts where the likelihood is one of counts."
         return latent_loadings(self, n_draws, random_state)
 
-    def save(self, path, overwrite=False):
+    def save(self,
+        path,             # folder to be made
+        overwrite=False,  # whether a model that is there may be replaced
+    ):
         "Write the model into a folder, whole or not at all: model.safetensors and model.json."
         save_model(self, path, overwrite)
 

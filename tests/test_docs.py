@@ -48,3 +48,21 @@ def test_whoever_is_cited_is_in_the_bibliography():
 
 def test_the_citation_names_this_version():
     assert f"version: {docs.cfg['version']}\n" in (root/"CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_parameters_are_explained():
+    "Of functions all, of the classes that an importer meets those of their methods too; helpers that check options, and what is stacked for `fit_many`, speak of `train`."
+    silent = {f"{m.name}.{e.name}({n})" for m in modules for e in m.entries if e.kind == "function" for n, d in e.params.items() if not d}
+    silent |= {f"{m.name}.{e.name}.{s.name}({n})" for m in modules for e in m.entries if e.name == "SCVAE" for s in e.members for n, d in s.params.items() if not d}
+    assert not {s for s in silent if not s.startswith(("train.check_options(", "many.train_stacked("))}
+
+
+def test_linked_papers_are_in_the_bibliography():
+    bare = lambda link: re.sub(r"https?://(?:doi\.org/|arxiv\.org/abs/)|10\.48550/arxiv\.", "", link.lower())
+    known = {bare(b.get(k, "")) for b in docs.read_bib().values() for k in ("doi", "url")}
+    for path in (root/"nbs").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        links = re.findall(r"\]\((https?://[^)\s]+)\)", "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown"))
+        papers = {l for l in links if re.search(r"doi\.org|arxiv\.org|openreview|nips\.cc", l)}
+        missing = {p for p in papers if bare(p) not in known}
+        assert not missing, f"{path.name}: add {missing} to docs/references.bib"

@@ -38,17 +38,22 @@ def docments(node, comments, alone):
     "Name -> comment of each parameter of a function, and of what it returns."
     a = node.args
     args = a.posonlyargs + a.args + ([a.vararg] if a.vararg else []) + a.kwonlyargs + ([a.kwarg] if a.kwarg else [])
-    args = sorted((x for x in args if x.arg not in ("self", "cls")), key=lambda x: (x.lineno, x.col_offset))
+    args = sorted((x for x in args if x.arg not in ("self", "cls", "ctx")), key=lambda x: (x.lineno, x.col_offset))
     last = node.body[0].lineno
     docs = {}
     for arg, following in zip(args, args[1:] + [None]):
-        if following and following.lineno == arg.lineno: docs[arg.arg] = ""; continue
+        if following and following.lineno == arg.lineno: docs[arg.arg] = comments.get(arg.lineno, ""); continue  # several on a line share what it says
         stop = following.lineno if following else (node.returns.lineno if node.returns else last)
         lines = [l for l in range(arg.lineno, max(stop, arg.lineno + 1)) if l in comments]
         docs[arg.arg] = " ".join(comments[l] for l in lines)
     end = node.returns.end_lineno if node.returns else max([x.end_lineno for x in args], default=node.lineno)
     after = [l for l in range(end, last) if l in comments and not (not node.returns and args and l == args[-1].lineno)]
     return docs, " ".join(comments[l] for l in after)
+
+
+def help_in(node):
+    "The `help=` that an annotation of the command line holds, or nothing."
+    return next(((words_of(k.value) or "").split("  [")[0] for k in ast.walk(node) if isinstance(k, ast.keyword) and k.arg == "help"), "")
 
 
 def entry(node, kind, name, comments, alone, cell):
@@ -82,6 +87,14 @@ def read_module(path):
                 for t in target.elts if isinstance(target, ast.Tuple) else [target]:
                     if getattr(t, "id", None) in public and t.id not in [e.name for e in module.entries]:
                         module.entries.append(SimpleNamespace(name=t.id, kind="data", node=node, doc=comments.get(node.lineno, ""), params={}, returns="", cell=cell, members=[]))
+    helps = {e.name: help_in(e.node) for e in module.entries if e.kind == "data"}  # of options that several commands share
+    for e in module.entries:
+        if e.kind == "data": e.doc = e.doc or helps[e.name]
+        elif e.kind == "function":
+            a = e.node.args
+            for arg, default in zip(a.args, [None] * (len(a.args) - len(a.defaults)) + a.defaults):
+                spoken = [help_in(n) or helps.get(getattr(n, "id", "")) for n in (arg.annotation, default) if n]
+                e.params[arg.arg] = e.params.get(arg.arg) or next(filter(None, spoken), "")
     if missing := set(public) - {e.name for e in module.entries}: raise SystemExit(f"docs: scvae.{path.stem} exports {sorted(missing)}, and no definition was found")
     return module
 
