@@ -43,7 +43,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         a = dict(attributes)
         if "id" in a: self.ids.add(a["id"])
-        if tag == "a" and a.get("href"): self.links.append(a["href"])
+        if tag in ("a", "link") and a.get("href"): self.links.append(a["href"])
         if tag == "img": self.images.append(a)
 
 
@@ -64,6 +64,11 @@ def test_page_loads_without_errors_and_from_this_machine_alone(browser, base, pa
 def test_page_fits_a_phone(browser, base, page):
     browser.open(base + page, width=375, height=700)
     assert browser.js("document.documentElement.scrollWidth") <= 376
+    assert browser.js("""(() => {
+        const scrolls = e => e.tagName !== "ARTICLE" && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+        return [...document.querySelectorAll("article *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement)).map(e => e.outerHTML.slice(0, 80));
+    })()""") == [], "wider than the screen, in nothing that scrolls"
+    assert browser.js("[...document.querySelectorAll('.highlight-python pre, .highlight-sh pre')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))") == []
 
 
 @pytest.mark.parametrize("page", pages)
@@ -85,8 +90,9 @@ def test_every_figure_says_what_it_shows(parsed):
 def test_formulas_are_typeset(browser, base, page):
     browser.open(base + page)
     assert browser.js("[...document.querySelectorAll('math')].filter(m => !m.getBoundingClientRect().width || m.textContent.includes('\\\\')).length") == 0
-    assert browser.js(r"[...document.querySelectorAll('article p, article li')].filter(p => /\$[^$ ][^$]*\\[a-z]+[^$]*\$/.test(p.textContent)).map(p => p.textContent)") == []
+    assert browser.js(r"[...document.querySelectorAll('article p, article li')].filter(p => /\$[^$]*\\[a-z]+[^$]*\$/.test(p.textContent)).map(p => p.textContent)") == []
     if browser.js("document.querySelector('math') !== null"): assert browser.js("document.fonts.load('16px \"Scvae Math\"').then(f => f.length)") == 1
+    if page == "03_objective.html": assert browser.js("document.querySelectorAll('math').length") > 30
 
 
 @pytest.mark.parametrize("page", chapters)
@@ -97,11 +103,33 @@ def test_chapter_has_its_way_on_and_its_notebook(parsed, page):
     assert 'class="prev-page"' in text and ('class="next-page"' in text or page == "21_contributing.html")
 
 
+@pytest.mark.parametrize("page", [p for p in chapters if p != "21_contributing.html"])
+def test_next_is_the_same_page_in_prose_and_below_it(parsed, page):
+    text = (site/page).read_text(encoding="utf-8")
+    said = re.findall(r'<p>Next: .*?<a [^>]*href="([^"#]+)', text, re.S)
+    if said: assert re.search(r'class="next-page" href="([^"]+)"', text)[1] == said[-1]
+    else: assert page in ("10b_many.html", "18_benchmark.html"), "a chapter ends with where to go from there"
+
+
+def test_contents_are_by_reader(parsed):
+    text = (site/"02_model.html").read_text(encoding="utf-8")
+    assert re.findall(r'class="caption"[^>]*><span class="caption-text">(\w+)', text) == ["Learn", "Use", "Investigate", "Reference", "Contribute"]
+
+
+def test_names_in_prose_lead_to_their_reference(parsed):
+    assert "reference/model.html#scvae.model.generate_like" in parsed["02_model.html"].links
+    assert "reference/objective.html#scvae.objective.beta_at" in parsed["04_train.html"].links + parsed["21_contributing.html"].links
+    assert "../04b_trained.html" in {urldefrag(l)[0] for l in parsed["reference/trained.html"].links}
+
+
 @pytest.mark.parametrize("page", pages)
 def test_page_is_light(browser, base, page):
     browser.call("Network.clearBrowserCache")
     browser.open(base + page)
-    assert browser.weight() < 1_300_000, "more than 1.3 MB before the reader has scrolled"
+    assert browser.weight() < 800_000, "too much before the reader has scrolled"
+    browser.js("document.querySelectorAll('img').forEach(i => i.loading = 'eager'); Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)")
+    browser.settle()
+    assert browser.weight() < 1_100_000, "too much with all pictures"
 
 
 @pytest.mark.parametrize("word", ["generate_like", "collapse_threshold", "free bits"])
@@ -111,6 +139,14 @@ def test_search_finds(browser, base, word):
     assert not browser.errors()
     found = browser.js("[...document.querySelectorAll('#search-results li a')].map(a => a.getAttribute('href')).join(' ')")
     if "_" in word: assert f".{word}" in found, found
+
+
+def test_one_searches_by_keyboard(browser, base):
+    browser.open(base + "index.html")
+    browser.js("document.querySelector('.sidebar-search').focus()")
+    browser.call("Input.insertText", text="generate_like")
+    browser.key("Enter")
+    browser.until("location.pathname.endsWith('search.html') && document.querySelectorAll('#search-results li a').length > 0")
 
 
 def canvas(browser): return browser.js("document.querySelector('.play canvas').toDataURL().length + ':' + document.querySelector('.play canvas').toDataURL().slice(-4000)")

@@ -376,7 +376,8 @@ def hung(code):
         before = "".join(open_tags)  # what began in an earlier line, such as a string
         for tag in re.findall(r"<[^>]+>", line): open_tags.pop() if tag == "</span>" else open_tags.append(tag)
         indent = len((plain := re.sub(r"<[^>]+>", "", line))) - len(plain.lstrip(" "))
-        lines.append(f'<span class="line" style="--in:{indent + 4}">{before}{line}{"</span>" * len(open_tags)}\n</span>')
+        deep = f" style=--in:{indent + 4}" if indent else ""  # 4 is the style sheet's
+        lines.append(f'<span class=line{deep}>{before}{line}{"</span>" * len(open_tags)}\n</span>')
     return "".join(lines)
 
 
