@@ -17,6 +17,7 @@ source_suffix = {".ipynb": "myst-nb", ".md": "myst-nb"}
 master_doc = "index"
 nb_execution_mode = "off"   # pages show what the notebooks store
 nb_merge_streams = True
+nb_render_markdown_format = "myst"   # with tables
 myst_enable_extensions = ["dollarmath", "amsmath", "fieldlist", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True

@@ -116,6 +116,13 @@ def test_contents_are_by_reader(parsed):
     assert re.findall(r'class="caption"[^>]*><span class="caption-text">(\w+)', text) == ["Learn", "Use", "Investigate", "Reference", "Contribute"]
 
 
+def test_the_first_page_has_its_table_and_the_citation(browser, base):
+    browser.open(base + "index.html")
+    assert "founding VAE" in browser.js("document.querySelector('article table').textContent")
+    assert browser.js("[...document.querySelectorAll('article p')].filter(p => p.textContent.trim().startsWith('|')).length") == 0
+    assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
+
+
 def test_names_in_prose_lead_to_their_reference(parsed):
     assert "reference/model.html#scvae.model.generate_like" in parsed["02_model.html"].links
     assert "reference/objective.html#scvae.objective.beta_at" in parsed["04_train.html"].links + parsed["21_contributing.html"].links

@@ -159,15 +159,15 @@ def cited(text, bib):
     "Prose in which 'Author et al. 2019' leads to the bibliography."
     def link(m):
         first = m[1].split()[0].lower()
-        key = next((k for k, b in bib.items() if b["year"] == m[2] and b["author"].split(",")[0].split()[-1].lower() == first), None)
+        key = next((k for k, b in bib.items() if b["year"] == m[3] and b["author"].split(",")[0].split()[-1].lower() == first), None)
         return f"[{m[0].rstrip()}](bibliography.md#{key})" if key else m[0]
-    pattern = r"(?<![\[\w])(?:van der )?([A-ZÄÖÜØ][\w\-]+)(?: et al\.?| (?:and|&) [A-Z][\w\-]+)?,? \(?((?:19|20)\d\d)\b"
+    pattern = r"(?<![\[\w])(?:van der )?([A-ZÄÖÜØ][\w\-]+)(?: et al\.?| (?:and|&) [A-Z][\w\-]+)?,? (\()?((?:19|20)\d\d)\b(?(2)\)?)"
     return "".join(p if i % 2 else re.sub(pattern, link, p) for i, p in enumerate(re.split(r"(```.*?```|\[[^\]]*\]\([^)]*\)|`[^`]*`|^#[^\n]*$)", text, flags=re.S | re.M)))
 
 
 def bibliography(bib):
     "The page of everything that is cited."
-    rows = ["# Bibliography\n> What the chapters cite\n", "The same as <a href=\"references.bib\">BibTeX</a>. To cite this project, see `CITATION.cff` at the top of its repository: it names the version and the authors.\n"]
+    rows = ["# Bibliography\n> What the chapters cite\n", "The same as <a href=\"references.bib\">BibTeX</a>. To cite this project, see <a href=\"CITATION.cff\">CITATION.cff</a>: it names the version and the authors.\n"]
     for key, b in sorted(bib.items(), key=lambda kb: kb[1]["author"].lower()):
         where = ", ".join(b[f] for f in ("journal", "booktitle", "publisher", "volume", "pages") if f in b)
         url = f"https://doi.org/{b['doi']}" if "doi" in b else b.get("url")
@@ -224,6 +224,7 @@ def prose(text, here, imported, index, bib):
     "A Markdown cell with names and citations that lead somewhere."
     link = lambda code: f"{{py:obj}}`{code} <{target}>`" if (target := resolve(code, here, imported, index)) else None
     text = cited(linked(text, link), bib)
+    text = re.sub(r"\[([^\]]*)\]\(\.\./(CITATION\.cff)\)", r'<a href="\2">\1</a>', text)
     return re.sub(r"^!\[([^\]]*)\]\(images/([\w-]+\.svg)\)$", lambda m: f'<figure class="drawing" role="img" aria-label="{html.escape(m[1])}">{svg(m[2])}</figure>', text, flags=re.M)
 
 
@@ -404,7 +405,7 @@ def build():
     page_data(site/"_static")
     (site/"nbs").mkdir()
     for path in (root/"nbs").glob("*.ipynb"): shutil.copyfile(path, site/"nbs"/path.name)
-    shutil.copyfile(root/"docs/references.bib", site/"references.bib")
+    for path in (root/"docs/references.bib", root/"CITATION.cff"): shutil.copyfile(path, site/path.name)
     for extra in ("_static/scripts/furo.js.map", "_static/styles/furo.css.map", "_static/styles/furo-extensions.css.map"): (site/extra).unlink(missing_ok=True)
     (site/".nojekyll").touch()
     print(f"{len(list(site.rglob('*.html')))} pages: open {site.relative_to(root)}/index.html")

@@ -25,7 +25,7 @@ def readme_text(notebook="index.ipynb"):
     cells = json.loads((root/"nbs"/notebook).read_text(encoding="utf-8"))["cells"]
     parts = [p for c in cells for p in (["".join(c["source"])] if c["cell_type"] == "markdown" else code(c))]
     text = f"<!-- Made from nbs/{notebook} by `make readme`: edit that file. -->\n\n" + "\n\n".join(parts) + "\n"
-    return re.sub(r"\]\((?!https?:|#)([^)]+\.(?:ipynb|png|svg))\)", r"](nbs/\1)", text)
+    return re.sub(r"\]\((?!https?:|#)([^)]+\.(?:ipynb|png|svg))\)", r"](nbs/\1)", text).replace("](../", "](")
 
 
 if __name__ == "__main__":
