@@ -377,6 +377,8 @@ def hung(code):
         before = "".join(open_tags)  # what began in an earlier line, such as a string
         for tag in re.findall(r"<[^>]+>", line): open_tags.pop() if tag == "</span>" else open_tags.append(tag)
         indent = len((plain := re.sub(r"<[^>]+>", "", line))) - len(plain.lstrip(" "))
+        if len(plain) > 100: line = re.sub(r'(?:<span class="w">)? {3,}(?:</span>)?(?=<span class="c1">)', "  ", line)  # it breaks anyway: nothing to align a comment to
+        line = line.replace('<span class="c1"># ', '<span class="c1">#\u00a0')  # a comment's first word goes with its sign
         deep = f" style=--in:{indent + 4}" if indent else ""  # 4 is the style sheet's
         lines.append(f'<span class=line{deep}>{before}{line}{"</span>" * len(open_tags)}\n</span>')
     return "".join(lines)
