@@ -51,7 +51,7 @@ def kbet(
     labels,      # the type of each cell
     alpha=0.05,  # level of the test: so many neighbourhoods are rejected where all is mixed
 ) -> float:      # 0 to about 1 - alpha; NaN where no type is shared
-    "kBET acceptance rate within types: the share of neighbourhoods whose batches are as in their type (Buttner et al. 2019), mean over types."
+    "kBET acceptance rate within types: the share of neighbourhoods whose batches are as in their type (Büttner et al. 2019), mean over types."
     batch, labels, found = np.asarray(batch), np.asarray(labels), []
     for cells in shared_types(batch, labels):
         codes, kinds = pd.factorize(batch[cells])

@@ -48,7 +48,7 @@ def plot_weights(
     rows,                # recorded rows that differ in their gene weight
     label="level1class", # which published label
     color="C1",          # orange: the founding recipe
-    ax=None,
+    ax=None,             # to draw on; None: a new figure
 ):                       # axes
     "ARI over the weight of the weighted genes: every seed, and a line through the means."
     if ax is None: ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
@@ -88,7 +88,7 @@ def plot_differences(
     pairs,               # dict: text -> (recipe to start from, recipe that changed something)
     label="level1class", # which published label
     color="C0",          # blue: our VAE
-    ax=None,
+    ax=None,             # to draw on; None: a new figure
 ):                       # axes
     "Mean difference in ARI with its interval, and every seed, for each pair of recipes."
     if ax is None: ax = plt.subplots(figsize=(6, 1 + 0.45 * len(pairs)), layout="constrained")[1]

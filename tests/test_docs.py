@@ -66,3 +66,8 @@ def test_linked_papers_are_in_the_bibliography():
         papers = {l for l in links if re.search(r"doi\.org|arxiv\.org|openreview|nips\.cc", l)}
         missing = {p for p in papers if bare(p) not in known}
         assert not missing, f"{path.name}: add {missing} to docs/references.bib"
+
+
+def test_what_comes_back_is_not_said_of_the_last_parameter():
+    weights = next(e for m in modules if m.name == "studies" for e in m.entries if e.name == "weights_of")
+    assert weights.params["seed"] == "which random genes" and weights.returns.startswith("float32")

@@ -44,7 +44,7 @@ def docments(node, comments, alone):
     for arg, following in zip(args, args[1:] + [None]):
         if following and following.lineno == arg.lineno: docs[arg.arg] = comments.get(arg.lineno, ""); continue  # several on a line share what it says
         stop = following.lineno if following else (node.returns.lineno if node.returns else last)
-        lines = [l for l in range(arg.lineno, max(stop, arg.lineno + 1)) if l in comments]
+        lines = [l for l in range(arg.lineno, max(stop, arg.lineno + 1)) if l in comments and (following or l == arg.lineno or l in alone)]  # after the last: what the bracket says is of what comes back
         docs[arg.arg] = " ".join(comments[l] for l in lines)
     end = node.returns.end_lineno if node.returns else max([x.end_lineno for x in args], default=node.lineno)
     after = [l for l in range(end, last) if l in comments and not (not node.returns and args and l == args[-1].lineno)]
@@ -171,7 +171,7 @@ def bibliography(bib):
     for key, b in sorted(bib.items(), key=lambda kb: kb[1]["author"].lower()):
         where = ", ".join(b[f] for f in ("journal", "booktitle", "publisher", "volume", "pages") if f in b)
         url = f"https://doi.org/{b['doi']}" if "doi" in b else b.get("url")
-        rows.append(f"({key})=\n{b['author'].replace(' and others', ' et al.').replace(' and ', '; ')} ({b['year']}). **{b['title']}.** *{where}.*" + (f" [{'doi:' + b['doi'] if 'doi' in b else url}]({url})" if url else "") + "\n")
+        rows.append(f"({key})=\n{b['author'].replace(' and others', ' et al.').replace(' and ', '; ')} ({b['year']}). **{b['title']}.**" + (f" *{where}.*" if where else "") + (f" [{'doi:' + b['doi'] if 'doi' in b else url}]({url})" if url else "") + "\n")
     return "\n".join(rows)
 
 
