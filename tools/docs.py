@@ -399,7 +399,7 @@ def build():
     prepare()
     made = root/"_proc/html"
     for old in (made, site): shutil.rmtree(old, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-b", "html", "-c", root/"docs", "-d", root/"_proc/doctrees", source, made], check=True)
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-c", root/"docs", "-d", root/"_proc/doctrees", source, made], check=True)
     made.rename(site)
     formulas = "".join("".join(re.findall(r"<math.*?</math>", mend_page(p), re.S)) for p in site.rglob("*.html"))
     from docs_math import write_font
