@@ -123,6 +123,13 @@ def test_the_first_page_has_its_table_and_the_citation(browser, base):
     assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
 
 
+@pytest.mark.parametrize("page", ["index.html", "02_model.html"])
+def test_the_drawing_of_the_vae_is_there_and_is_told(browser, base, page):
+    browser.open(base + page)
+    assert browser.js("document.querySelector('figure.drawing svg').getBoundingClientRect().width") > 500
+    assert "encoder" in browser.js("document.querySelector('figure.drawing[role=img]').getAttribute('aria-label')")
+
+
 def test_names_in_prose_lead_to_their_reference(parsed):
     assert "reference/model.html#scvae.model.generate_like" in parsed["02_model.html"].links
     assert "reference/objective.html#scvae.objective.beta_at" in parsed["04_train.html"].links + parsed["21_contributing.html"].links

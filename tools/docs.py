@@ -17,7 +17,7 @@ PARTS = {  # by reader; a notebook that is not named here comes under "Investiga
     "Learn": ["00_data", "01_preprocess", "02_model", "03_objective", "04_train", "05_metrics", "22_slider", "23_walk"],
     "Use": ["04b_trained", "14_plots", "15_batches", "19_report", "20_cli"],
     "Investigate": ["06_study", "07_beta", "08_hvg", "09_evaluate", "10_collapse", "11_consensus", "12_search", "13_datasets"],
-    "Reference": ["reference/index", "bibliography"],
+    "Reference": ["reference/index", "words", "bibliography"],
     "Contribute": ["21_contributing"],
 }
 
@@ -327,7 +327,7 @@ def reference_index(modules, index):
 
 def contents(stems):
     "Part -> pages of the sidebar."
-    parts = {part: [p for p in pages if p in stems or "/" in p or p == "bibliography"] for part, pages in PARTS.items()}
+    parts = {part: [p for p in pages if p in stems or "/" in p or p in ("words", "bibliography")] for part, pages in PARTS.items()}
     parts["Investigate"] += [s for s in stems if s != "index" and not any(s in pages for pages in PARTS.values())]
     parts["Investigate"].sort()
     return {part: pages for part, pages in parts.items() if pages}
@@ -366,6 +366,7 @@ def prepare():
         (source/f"{stem}.ipynb").write_text(json.dumps(nb), encoding="utf-8")
     for m in modules: (source/f"reference/{m.name}.md").write_text(module_text(m, index), encoding="utf-8")
     (source/"reference/index.md").write_text(reference_index(modules, index), encoding="utf-8")
+    shutil.copyfile(root/"docs/words.md", source/"words.md")
     (source/"bibliography.md").write_text(bibliography(bib), encoding="utf-8")
     if (root/"nbs/images").exists(): shutil.copytree(root/"nbs/images", source/"images")
 
