@@ -1,5 +1,5 @@
 "The built site in a real browser. `make docs` first, then `make docs-test`."
-import re, threading
+import json, re, threading
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -121,6 +121,19 @@ def test_the_first_page_has_its_table_and_the_citation(browser, base):
     assert "founding VAE" in browser.js("document.querySelector('article table').textContent")
     assert browser.js("[...document.querySelectorAll('article p')].filter(p => p.textContent.trim().startsWith('|')).length") == 0
     assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
+
+
+def test_code_can_be_copied_as_it_was_written(browser, base):
+    cells = json.loads((site/"nbs/02_model.ipynb").read_text(encoding="utf-8"))["cells"]
+    written = next(s.split("\n", 1)[1] for c in cells if (s := "".join(c["source"])).startswith("#| export\ndef mlp"))
+    browser.open(base + "02_model.html")
+    copied = browser.js("""(() => {
+        const range = document.createRange(), selection = getSelection();
+        range.selectNodeContents([...document.querySelectorAll(".highlight pre")].find(p => p.textContent.startsWith("def mlp")));
+        selection.removeAllRanges(); selection.addRange(range);
+        return selection.toString();
+    })()""")
+    assert copied.replace("\u00a0", " ").rstrip("\n") == written
 
 
 @pytest.mark.parametrize("page", ["index.html", "02_model.html"])
