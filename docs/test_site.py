@@ -82,6 +82,10 @@ def test_links_and_anchors_lead_somewhere(parsed, page):
     assert not dead
 
 
+def test_every_figure_can_be_opened_in_full(parsed):
+    assert [f"{p}: {i['src']}" for p in chapters for i in parsed[p].images if i["src"].startswith("_images/") and i["src"] not in parsed[p].links] == []
+
+
 def test_every_figure_says_what_it_shows(parsed):
     assert [f"{p}: {i.get('src')}" for p in pages for i in parsed[p].images if len(i.get("alt") or "") < 20] == []
 

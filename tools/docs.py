@@ -390,6 +390,7 @@ def mend_page(path):
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"<img (?![^>]*loading=)", '<img loading="lazy" decoding="async" ', text)
     text = re.sub(r'(<div class="highlight-(?:python|sh) notranslate"><div class="highlight"><pre>(?:<span></span>)?)(.*?)(</pre>)', lambda m: m[1] + hung(m[2]) + m[3], text, flags=re.S)
+    text = re.sub(r'<img [^>]*src="(_images/[^"]+\.png)"[^>]*>', r'<a href="\1">\g<0></a>', text)  # to be looked at in full on a phone
     text = re.sub(r"(<td[^>]*>(?:<p>)?)([-\d.]+) ± ([-\d.]+) \[([^,\]]+), ([^\]]+)\]", r"\1<span class=whole>\2 ± \3</span> <span class=whole>[\4, \5]</span>", text)
     path.write_text(text, encoding="utf-8")
     return text
