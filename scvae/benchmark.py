@@ -56,9 +56,9 @@ def epoch_bytes(
     batch_size,  # cells a step
 ) -> float:
     "What one epoch must move between processor and memory if nothing stays in a cache."
-    n, n_genes = cells.L.shape
+    n, n_genes = cells.X.shape
     weights = sum(p.numel() for p in net.parameters())
-    return 4 * (10 * weights * -(-n // batch_size) + 8 * n * n_genes) + 8 * cells.L.nnz
+    return 4 * (10 * weights * -(-n // batch_size) + 8 * n * n_genes) + 8 * cells.X.nnz
 
 # %% ../nbs/18_benchmark.ipynb #c1097233
 def ceilings(

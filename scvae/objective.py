@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['LIKELIHOODS', 'squared_error', 'Gaussian', 'log_rate', 'Poisson', 'log_rising', 'NegativeBinomial',
-           'ZeroInflatedNegativeBinomial', 'make_likelihood', 'more_than', 'log_gamma_nats', 'NegativeBinomialSum',
-           'mean_nats', 'kl_divergence', 'elbo_beta', 'beta_at', 'gene_weights', 'spectrum', 'collapse_threshold',
-           'linear_vae', 'pearson_residuals']
+           'ZeroInflatedNegativeBinomial', 'make_likelihood', 'Counts', 'small_counts', 'large_counts',
+           'log_gamma_nats', 'NegativeBinomialSum', 'mean_nats', 'kl_divergence', 'elbo_beta', 'beta_at',
+           'gene_weights', 'spectrum', 'collapse_threshold', 'linear_vae', 'pearson_residuals']
 
 # %% ../nbs/03_objective.ipynb #e156366a
 import math
 from functools import partial
+from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import mse_loss, softplus
+from torch.nn.functional import mse_loss, pad, softplus
 
 # %% ../nbs/03_objective.ipynb #b6b01c06
 def squared_error(
@@ -122,46 +123,79 @@ def make_likelihood(
     if name not in LIKELIHOODS: raise ValueError(f"likelihood={name!r} is unknown: use one of {', '.join(map(repr, LIKELIHOODS))}.")
     return LIKELIHOODS[name](n_genes)
 
+# %% ../nbs/03_objective.ipynb #c0a75e01
+class Counts(NamedTuple):
+    "The counts of some cells that are not zero."
+    place: torch.Tensor  # where in the matrix, counted along its rows
+    gene: torch.Tensor   # of which gene
+    value: torch.Tensor  # how many
+    shape: tuple         # of the matrix, n_cells x n_genes
+
+    def dense(self) -> torch.Tensor:
+        "The matrix, zeros and all."
+        return self.value.new_zeros(math.prod(self.shape)).index_put_((self.place,), self.value).view(self.shape)
+
+    @classmethod
+    def of(cls, x):
+        "From the matrix."
+        place = x.reshape(-1).nonzero().view(-1)
+        return cls(place, place % x.shape[1], x.reshape(-1)[place], tuple(x.shape))
+
 # %% ../nbs/03_objective.ipynb #58bcc2b1
-def more_than(
-    x,     # counts, n_cells x n_genes
-    most,  # largest k, not included
-) -> torch.Tensor:  # n_genes x most, float32
-    "How many cells have more than k = 0, 1, ... counts of each gene."
-    n_genes, bins = x.shape[1], most + 1
-    cell_bins = x.clamp(max=most).long() + torch.arange(0, n_genes * bins, bins, device=x.device)
-    exactly = torch.bincount(cell_bins.view(-1), minlength=n_genes * bins).view(n_genes, bins)
-    return exactly.flip(1).cumsum(1).flip(1)[:, 1:].float()
+def small_counts(
+    theta,  # dispersions, n_genes
+    most,   # largest count
+) -> torch.Tensor:  # 2 x n_genes x (most + 1)
+    "log x! - r for each gene and x = 0, 1, ... most, where r is the sum of log(1 + k / theta) over k < x; and its slope in log theta."
+    k, theta = torch.arange(float(most), device=theta.device), theta[:, None]
+    return pad(torch.stack([k.log1p() - (k / theta).log1p(), k / (k + theta)]).cumsum(2), (1, 0))
+
+def large_counts(
+    x,      # counts, above `most`
+    theta,  # the dispersion of each, or one number
+    most,   # at least 16, where Stirling's series is good
+) -> tuple: # two tensors like x
+    "The sum of log(1 + k / theta) over k from most to below x, and its slope in log theta."
+    more, start = x - most, theta + most
+    change, log_ratio = 1 / (more + start) - 1 / start, (more / start).log1p()
+    change_of_squares = change * (1 / (more + start) + 1 / start)
+    return ((more + start - .5) * log_ratio - more + change / 12 + more * (torch.as_tensor(most / theta)).log1p(),
+            theta * (log_ratio - change / 2 - change_of_squares / 12) - more)
 
 # %% ../nbs/03_objective.ipynb #52860b59
 def log_gamma_nats(
-    x,          # counts, n_cells x n_genes
-    log_theta,  # log of the dispersion, n_genes
-    most=16,    # counts up to which cells are pooled; few are larger, and these take the log-gammas
-) -> torch.Tensor:  # scalar
-    "The sum over all entries of log x! - `log_rising`."
-    theta, k = log_theta.exp(), torch.arange(float(most), device=x.device)
-    pooled = (more_than(x, most) * (torch.log1p(k) - torch.log1p(k / theta[:, None]))).sum()
-    cell, gene = (x > most).nonzero(as_tuple=True)
-    beyond, theta = x[cell, gene] - most, theta.index_select(0, gene)
-    rising = log_rising(beyond, (theta + most).log()) + beyond * torch.log1p(most / theta)
-    return pooled + (torch.lgamma(beyond + most + 1) - math.lgamma(most + 1) - rising).sum()
+    counts,   # Counts
+    theta,    # dispersions, n_genes
+    most=16,  # largest count that the table has
+) -> tuple:   # scalar, and the slope of each count's part in log theta
+    "The sum over all counts of log x! - `log_rising`."
+    gene, x = counts.gene, counts.value
+    at = gene * (most + 1) + x.clamp(max=most).to(gene.dtype)
+    nats, slope = (table.view(-1).index_select(0, at) for table in small_counts(theta, most).unbind())
+    large = (x > most).nonzero().view(-1)
+    x, gene = x[large], gene[large]
+    rising, its_slope = large_counts(x, theta[gene], most)
+    return nats.sum() + (large_counts(x, 1., most)[0] - rising).sum(), slope.index_add_(0, large, its_slope, alpha=-1)
 
 # %% ../nbs/03_objective.ipynb #93283ab7
 class NegativeBinomialSum(torch.autograd.Function):
-    "Sum of (x + theta) log(1 + m / theta) - x log m, with m = depth softmax(out), and its gradient in out and log theta."
+    "Nats of a negative binomial of mean depth x softmax(out), summed over cells and genes, and their gradient in out and log theta."
     @staticmethod
-    def forward(ctx, out, x, depth, log_theta):
-        theta, log_depth, x_theta = log_theta.exp(), depth.clamp(min=1).log(), x + log_theta.exp()
-        log_m = torch.log_softmax(out, 1).add_(log_depth)
-        odds = (log_m - log_theta).clamp_(max=80).exp_()                         # m / theta, far from overflow
-        log_odds1 = odds.log1p()
-        nats = torch.dot(x_theta.view(-1), log_odds1.view(-1)) - torch.dot(x.reshape(-1), log_m.view(-1))
-        pull = torch.div(odds, odds + 1, out=log_m).mul_(x_theta)
-        of_theta = log_odds1.mul_(theta).sub_(pull).sum(0)
-        pull.sub_(x)                                                             # d nats / d log m
-        share = odds.mul_(theta).mul_((-log_depth).exp())                        # softmax(out)
-        ctx.save_for_backward(pull.addcmul_(share, pull.sum(1, keepdim=True), value=-1), of_theta)
+    def forward(ctx, out, counts, depth, log_theta):
+        place, gene, x, _ = counts
+        theta, depth = log_theta.exp().clamp(min=1e-30), depth.clamp(min=1)
+        nats, slope = log_gamma_nats(counts, theta)
+        m = torch.softmax(out, 1).mul_(depth)
+        odds, ones = m / theta, m.new_ones(len(m))                                      # a product with ones is the fastest sum over cells
+        log_odds1 = ones @ odds.log1p()
+        pull = odds.add_(1).reciprocal_().mul_(m)                                       # d nats / d log m, as if nothing had been counted
+        of_theta = log_odds1 * theta - ones @ pull
+        m_x, theta_x = m.view(-1).index_select(0, place), theta.index_select(0, gene)   # where something was
+        q = theta_x / (m_x + theta_x)
+        nats = nats + log_odds1 @ theta - x @ (q.log() + m_x.clamp(min=1e-37).log())
+        pull.view(-1).scatter_add_(0, place, q.mul_(x).neg_())
+        of_theta.index_add_(0, gene, slope.sub_(q.add_(x)))
+        ctx.save_for_backward(pull.addcmul_(m, pull.sum(1, keepdim=True).div_(depth), value=-1), of_theta)
         return nats
 
     @staticmethod
@@ -173,16 +207,15 @@ class NegativeBinomialSum(torch.autograd.Function):
 def mean_nats(
     likelihood,   # as from `make_likelihood`; None: Gaussian of variance 1
     out,          # of the decoder, n_cells x n_genes (x heads), float32
-    x,            # what the likelihood looks at, n_cells x n_genes
+    x,            # what the likelihood looks at, n_cells x n_genes; or Counts
     depth=None,   # counts of each cell over these genes, n_cells x 1
     weight=None,  # of each gene, n_genes; None weighs all as 1
 ) -> torch.Tensor:  # scalar
     "The reconstruction of a batch: nats summed over genes, averaged over cells."
     if likelihood is None or type(likelihood) is Gaussian and not likelihood.calibrated: return squared_error(x, out, weight)
     if type(likelihood) is NegativeBinomial and weight is None:
-        log_theta = likelihood.log_theta.float()
-        return (NegativeBinomialSum.apply(out, x, depth, log_theta) + log_gamma_nats(x, log_theta)) / len(x)
-    nats = likelihood(out, x, depth)
+        return NegativeBinomialSum.apply(out, x if isinstance(x, Counts) else Counts.of(x), depth, likelihood.log_theta.float()) / len(out)
+    nats = likelihood(out, x.dense() if isinstance(x, Counts) else x, depth)
     return (nats if weight is None else nats * weight).sum(1).mean()
 
 # %% ../nbs/03_objective.ipynb #61bccab6
