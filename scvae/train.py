@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['best_device', 'best_precision', 'autocast', 'minibatches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'losses',
-           'held_out_losses', 'train_epoch', 'train', 'epoch_row', 'Best', 'check_options', 'embed']
+           'held_out_losses', 'train_epoch', 'dropout_seed', 'train', 'epoch_row', 'Best', 'check_options', 'embed']
 
 # %% ../nbs/04_train.ipynb #dbbf2d99
 import copy
+from contextlib import contextmanager
 from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from scipy import sparse
@@ -177,6 +178,17 @@ def train_epoch(
         sums += len(rows) * torch.stack([recon, kl]).detach()
     return sums / sum(map(len, batches))
 
+# %% ../nbs/04_train.ipynb #1cbd68d7
+@contextmanager
+def dropout_seed(
+    random_state,  # of the run
+    device,        # "cpu" or "cuda"
+):
+    "Dropout draws from torch's global stream and from no other: seeded here, and given back as it was."
+    with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
+        torch.manual_seed(int(random_state))
+        yield
+
 # %% ../nbs/04_train.ipynb #95ce005c
 def train(
     net,                  # a VAE; its weights are changed in place
@@ -209,15 +221,16 @@ def train(
     weight = None if weight is None else torch.as_tensor(weight, device=device)
     adam = torch.optim.Adam(net.to(device).parameters(), lr=lr, fused=True)
     cells, best, history, step = Cells(X, prep, net, conditions), Best(patience), [], 0
-    for epoch in (bar := tqdm(range(1, epochs + 1), desc="train", unit="epoch", disable=not progress)):
-        batches = minibatches(order.permutation(shown), batch_size)
-        betas = [beta_at(epoch if clock == "epoch" else step + i, beta, schedule, cap) for i in range(1, len(batches) + 1)]
-        step += len(batches)
-        history.append(epoch_row(epoch, betas[-1], train_epoch(net, cells, batches, betas, adam, noise, weight, precision, free_bits)))
-        if held_out: history[-1] |= epoch_row(epoch, betas[-1], held_out_losses(net, cells, held, weight, precision), "held_")
-        if callback: callback(epoch, net)
-        bar.set_postfix(recon=f"{history[-1]['recon']:.4g}", kl=f"{history[-1]['kl']:.4g}")
-        if best.is_over(history[-1], net): break
+    with dropout_seed(random_state, device):
+        for epoch in (bar := tqdm(range(1, epochs + 1), desc="train", unit="epoch", disable=not progress)):
+            batches = minibatches(order.permutation(shown), batch_size)
+            betas = [beta_at(epoch if clock == "epoch" else step + i, beta, schedule, cap) for i in range(1, len(batches) + 1)]
+            step += len(batches)
+            history.append(epoch_row(epoch, betas[-1], train_epoch(net, cells, batches, betas, adam, noise, weight, precision, free_bits)))
+            if held_out: history[-1] |= epoch_row(epoch, betas[-1], held_out_losses(net, cells, held, weight, precision), "held_")
+            if callback: callback(epoch, net)
+            bar.set_postfix(recon=f"{history[-1]['recon']:.4g}", kl=f"{history[-1]['kl']:.4g}")
+            if best.is_over(history[-1], net): break
     best.restore(net)
     return pd.DataFrame(history)
 
