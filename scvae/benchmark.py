@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NETS', 'COLUMNS', 'SCALES', 'make_net', 'epoch_flops', 'epoch_bytes', 'ceilings', 'floor_seconds', 'measure_ours',
-           'measure_scvi', 'save_cells', 'benchmark', 'floors_of', 'measured', 'in_short', 'scaling', 'batch_recipes',
-           'cold_start', 'quality_by_time']
+           'measure_scvi', 'save_cells', 'processor', 'benchmark', 'floors_of', 'measured', 'in_short', 'scaling',
+           'batch_recipes', 'cold_start', 'quality_by_time']
 
 # %% ../nbs/18_benchmark.ipynb #0f6b7478
 import json, os, platform, shutil, subprocess, sys, tempfile, time
@@ -135,6 +135,14 @@ def save_cells(
     return dict(n_cells=n_cells, n_genes=n_genes, density=X.nnz / np.prod(X.shape), csr_mb=(X.data.nbytes + X.indices.nbytes + X.indptr.nbytes) / 2**20), adata.obs["type"].iloc[again]
 
 # %% ../nbs/18_benchmark.ipynb #02959b4d
+def processor() -> str:
+    "The name of what the networks run on."
+    if best_device() == "cuda": return torch.cuda.get_device_name()
+    known = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = next((line.split(":")[1].strip() for line in known if line.startswith("model name")), platform.processor() or platform.machine())
+    widest = next((name for name in ("amx_bf16", "avx512_f", "avx2") if torch.cpu.get_capabilities().get(name)), "")
+    return f"{named}, {os.cpu_count()} cores{widest and ', ' + widest}"
+
 COLUMNS = ["engine", "n_cells", "n_genes", "density", "turn", "epoch_seconds", "cells_per_second", "floor_ratio", "peak_mb", "csr_mb", "ari", "threads", "batch_size", "device", "precision", "machine"]
 
 def benchmark(
@@ -161,7 +169,7 @@ def benchmark(
                     rows.append(shape | measured(counts, engine, epochs, batch_size, threads, truth) | dict(turn=turn))
                     rows[-1]["floor_ratio"] = rows[-1]["epoch_seconds"] / floors.get(engine, floors["scvae_nb"])
                     bar.update()
-    return pd.DataFrame(rows).assign(threads=threads, batch_size=batch_size, device=best_device(), precision=best_precision(best_device()), machine=platform.processor() or platform.machine())[COLUMNS]
+    return pd.DataFrame(rows).assign(threads=threads, batch_size=batch_size, device=best_device(), precision=best_precision(best_device()), machine=processor())[COLUMNS]
 
 # %% ../nbs/18_benchmark.ipynb #4d38c9e3
 def _in_a_process(function, *args):
