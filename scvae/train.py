@@ -107,7 +107,7 @@ class Cells:
         there = lambda a: torch.as_tensor(a, dtype=torch.float32, device=self.device)
         self.covariates = there(np.hstack(told)) if told else None
         self.factor, self.mean, self.std = map(there, (prep.target_sum / depth, prep.mean, prep.std))
-        self.depth = there(np.asarray(kept.sum(1))) if net.likelihood is not None and net.likelihood.counts else None
+        self.depth = there(np.asarray(self.X.sum(1, dtype=np.float64))) if net.likelihood is not None and net.likelihood.counts else None
         self.of_zero = self.standardised(-self.mean, self.std)
         self.matrix = OnDevice(self.X, self.device) if resident or resident is None and self.device.type != "cpu" else OnHost(self.X)
 
