@@ -25,10 +25,11 @@ def best_device() -> str:
 def best_precision(
     device="cpu",  # "cpu" or "cuda"
 ) -> str:
-    "'bfloat16' where the hardware has units that multiply matrices in it, else 'float32'."
+    "'bfloat16' where the hardware multiplies matrices in it faster than in 'float32'."
     if str(device).startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16") else "float32"
+    has = torch.cpu.get_capabilities()
+    return "bfloat16" if has.get("amx_bf16") or has.get("avx512_bf16") and has.get("cpu_name", "").startswith("AMD") else "float32"
 
 # %% ../nbs/04_train.ipynb #996240b3
 def autocast(
@@ -127,6 +128,10 @@ class Cells:
         counts = None if self.depth is None else Counts(place, gene, count, tuple(x.shape))
         return Batch(x, counts, *(None if of_cells is None else of_cells[rows] for of_cells in (self.depth, self.covariates)))
 
+    def batches(self, batches):
+        "One batch after the other. A thread that gathers the next one meanwhile was tried, and lost time (see the benchmark)."
+        return map(self.batch, batches)
+
 # %% ../nbs/04_train.ipynb #17f40fbb
 def losses(
     net,             # a VAE
@@ -170,12 +175,12 @@ def train_epoch(
     "Go over the cells once."
     net.train()
     sums = torch.zeros(2, device=cells.device)
-    for rows, beta in zip(batches, betas):
-        recon, kl, charged = losses(net, cells.batch(rows), weight, noise, precision, free_bits)
+    for batch, beta in zip(cells.batches(batches), betas):
+        recon, kl, charged = losses(net, batch, weight, noise, precision, free_bits)
         adam.zero_grad()
         (recon + beta * charged).backward()
         adam.step()
-        sums += len(rows) * torch.stack([recon, kl]).detach()
+        sums += len(batch.x) * torch.stack([recon, kl]).detach()
     return sums / sum(map(len, batches))
 
 # %% ../nbs/04_train.ipynb #1cbd68d7
