@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NETS', 'COLUMNS', 'SCALES', 'WAYS', 'PRECISIONS', 'make_net', 'epoch_flops', 'epoch_bytes', 'ceilings',
            'floor_seconds', 'measure_ours', 'measure_scvi', 'save_cells', 'processor', 'benchmark', 'floors_of',
-           'measured', 'in_short', 'scaling', 'by_definition', 'one_ahead', 'taken_back', 'epoch_seconds', 'choices',
-           'compare_ways', 'batch_recipes', 'cold_start', 'quality_by_time']
+           'measured', 'in_short', 'parts_of_a_step', 'scaling', 'by_definition', 'one_ahead', 'taken_back',
+           'epoch_seconds', 'choices', 'compare_ways', 'batch_recipes', 'cold_start', 'quality_by_time']
 
 # %% ../nbs/18_benchmark.ipynb #0f6b7478
 import itertools, json, os, platform, shutil, subprocess, sys, tempfile, time
@@ -225,6 +225,29 @@ def in_short(
         times = rows.assign(times=rows.cells_per_second.to_numpy() / scvi.reindex(pd.MultiIndex.from_frame(rows[together])).to_numpy()).groupby(groups, sort=False).times
         table = table.assign(times_scvi=times.median(), lowest=times.min(), highest=times.max())
     return table.reset_index()
+
+# %% ../nbs/18_benchmark.ipynb #7a98298e
+def parts_of_a_step(
+    name,         # of NETS
+    X,            # counts, CSR
+    machine,      # from `ceilings`
+    steps=100,    # of 128 cells
+) -> pd.Series:   # milliseconds, medians over steps
+    "Milliseconds of the parts of a training step."
+    net, prep, precision, times = make_net(name, X.shape[1]), Preprocessor().fit(X), best_precision(best_device()), []
+    cells, adam, order = Cells(X, prep, net.to(best_device()).train()), torch.optim.Adam(net.parameters(), fused=True), np.random.default_rng(0)
+    def now():
+        if best_device() != "cpu": torch.cuda.synchronize()
+        return time.perf_counter()
+    for _ in range(steps):
+        rows = order.choice(len(cells), min(128, len(cells)), replace=False)
+        stamps = [now()]; batch = cells.batch(rows)
+        stamps.append(now()); loss = losses(net, batch, precision=precision)[:2].sum()
+        stamps.append(now()); adam.zero_grad(); loss.backward()
+        stamps.append(now()); adam.step()
+        times.append(np.diff([*stamps, now()]))
+    parts = dict(zip(["gathering the batch", "networks and losses, forward", "backward", "Adam"], 1000 * np.median(times, axis=0)))
+    return pd.Series(parts | {"all": sum(parts.values()), "products of matrices at best": 1000 * epoch_flops(net, cells, len(rows)) * len(rows) / len(cells) / machine[precision]}, name=name)
 
 # %% ../nbs/18_benchmark.ipynb #fb971167
 SCALES = {"cells": (3000, 10_000, 30_000), "genes": (250, 500, 1000, 2000, 4000), "latents": (5, 10, 20, 50, 100)}
