@@ -221,7 +221,7 @@ def in_short(
     groups, together = ["machine", "n_cells", "engine"], ["machine", "n_cells", "turn"]
     table = rows.groupby(groups, sort=False)[["epoch_seconds", "cells_per_second", "floor_ratio", "peak_mb", "csr_mb", "ari"]].median()
     if "scvi" in set(rows.engine):
-        scvi = rows[rows.engine == "scvi"].set_index(together).cells_per_second
+        scvi = rows[rows.engine == "scvi"].groupby(together).cells_per_second.median()   # a file may hold a turn twice
         times = rows.assign(times=rows.cells_per_second.to_numpy() / scvi.reindex(pd.MultiIndex.from_frame(rows[together])).to_numpy()).groupby(groups, sort=False).times
         table = table.assign(times_scvi=times.median(), lowest=times.min(), highest=times.max())
     return table.reset_index()
