@@ -92,6 +92,7 @@ def fit_many(
     **options,     # of `fit`
 ) -> list:         # an SCVAE for each seed; with several betas, those of the first beta come first
     "Train a model for each seed, many at once."
+    if "random_state" in options or betas is not None and "beta" in options: raise TypeError("fit_many takes seeds, not random_state, and either betas or beta.")
     runs = runs_of(seeds, betas, key_added)
     if stacked is None: stacked = str(options.get("device") or best_device()) != "cpu"
     workers = min(workers or os.cpu_count(), len(runs))
@@ -121,7 +122,7 @@ def runs_of(
     if not seeds or len(set(seeds)) < len(seeds): raise ValueError(f"seeds={seeds}: give a number above 0, or different seeds.")
     if betas is None: return [dict(random_state=int(s), key_added=f"{key_added}_{s}") for s in seeds]
     betas = np.atleast_1d(betas).tolist()
-    if not betas or len(set(betas)) < len(betas): raise ValueError(f"betas={betas}: give different numbers.")
+    if not betas or len({f"{b:g}" for b in betas}) < len(betas): raise ValueError(f"betas={betas}: give different numbers.")
     return [dict(random_state=int(s), beta=b, key_added=f"{key_added}_{b:g}_{s}") for b in betas for s in seeds]
 
 def as_stack(

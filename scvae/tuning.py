@@ -99,13 +99,13 @@ def objective(
     seeds=3,  # nets a trial
 ) -> float:   # to be maximised
     "Train a point with several seeds and say how far they agree."
-    latents, losses = [], []
+    latents, leiden, losses = [], [], []
     for Z, last in fit_seeds(suggest(trial), dataset, seeds):
-        latents.append(Z); losses.append(last[["held_recon", "held_kl", "recon", "kl"]])
+        latents.append(Z); leiden.append(cluster(Z, "leiden", random_state=0)); losses.append(last[["held_recon", "held_kl", "recon", "kl"]])
         if 2 <= len(latents) < seeds:
-            trial.report(mean_over_pairs(adjusted_rand_score, [cluster(Z, "leiden", random_state=0) for Z in latents]), len(latents))
+            trial.report(mean_over_pairs(adjusted_rand_score, leiden), len(latents))
             if trial.should_prune(): raise optuna.TrialPruned
-    found = label_free(latents) | pd.DataFrame(losses).mean().to_dict()
+    found = label_free(latents, leiden=leiden) | pd.DataFrame(losses).mean().to_dict()
     for name, value in found.items(): trial.set_user_attr(name, float(value))
     return found[CRITERION]
 
