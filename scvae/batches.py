@@ -151,7 +151,7 @@ def harmony(
     return np.asarray(run_harmony(np.asarray(Z, np.float64), batches, "batch", theta=theta, verbose=False, random_state=random_state, ncores=1).Z_corr, np.float32)
 
 # %% ../nbs/15_batches.ipynb #fca148f3
-FIT = dict(n_top_genes=1500, n_latent=10, hidden=[256, 128], likelihood="gaussian", depth_covariate=True, epochs=40, beta=0.15)  # pinned: rows outlive defaults
+FIT = dict(n_top_genes=1500, n_latent=10, hidden=[256, 128], likelihood="gaussian", depth_covariate=True, epochs=40, beta=0.15, lr_schedule="constant")  # pinned: rows outlive defaults
 METHODS = {"pca": "PCA, 10", "harmony": "PCA, 10 + Harmony", "pca_32": "PCA, 32", "harmony_32": "PCA, 32 + Harmony",
            "vae": "VAE", "vae_harmony": "VAE + Harmony", "vae_batch": "VAE, told the batch"}
 

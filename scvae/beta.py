@@ -22,12 +22,12 @@ CLAIMED = {  # ARI that the founding study reported (2023; 19972 genes, one run 
 FOUNDING_NET = dict(hidden=(1024, 512, 256), n_top_genes=None, epochs=25, unit="mean", **FIRST)
 
 RECIPES = [
-    recipe("pca", method="pca", n_top_genes=None, **FIRST),
-    recipe("beta1", beta=1., **FOUNDING_NET),
-    recipe("beta0", beta=0., **FOUNDING_NET),
-    recipe("beta1e-7", beta=1e-7, **FOUNDING_NET),
-    recipe("beta_linear", beta=1e-7, schedule="linear", **FOUNDING_NET),
-    recipe("beta_capped", beta=1e-7, schedule="capped", **FOUNDING_NET)]
+    recipe("pca", FIRST, method="pca", n_top_genes=None),
+    recipe("beta1", FOUNDING_NET, beta=1.),
+    recipe("beta0", FOUNDING_NET, beta=0.),
+    recipe("beta1e-7", FOUNDING_NET, beta=1e-7),
+    recipe("beta_linear", FOUNDING_NET, beta=1e-7, schedule="linear"),
+    recipe("beta_capped", FOUNDING_NET, beta=1e-7, schedule="capped")]
 
 # %% ../nbs/07_beta.ipynb #9826351b
 def beta_text(
@@ -100,7 +100,7 @@ def plot_curves(
     return axes
 
 # %% ../nbs/07_beta.ipynb #78d2ed0d
-SWEEP = [recipe(f"sweep_{g}", n_top_genes=None if g == 4000 else g, beta=b, unit="mean", epochs=25, **FIRST) for g in (500, 1500, 4000)
+SWEEP = [recipe(f"sweep_{g}", FIRST, n_top_genes=None if g == 4000 else g, beta=b, unit="mean", epochs=25) for g in (500, 1500, 4000)
          for b in (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.)]
 
 # %% ../nbs/07_beta.ipynb #2a3b58e8
@@ -140,7 +140,7 @@ def plot_sweep(
     return axes
 
 # %% ../nbs/07_beta.ipynb #1253276e
-UNREPORTED = [recipe("unreported", beta=1e-7, schedule="capped", n_latent=z, lr=lr, batch_size=b, score_at=(10, 25), **FOUNDING_NET)
+UNREPORTED = [recipe("unreported", FOUNDING_NET, beta=1e-7, schedule="capped", n_latent=z, lr=lr, batch_size=b, score_at=(10, 25))
               for z, lr, b in product((10, 32), (1e-3, 1e-4), (128, 512))]
 
 # %% ../nbs/07_beta.ipynb #f1a41646

@@ -17,11 +17,11 @@ REMEDIES = {  # name -> settings; the lengths: half of the epochs; a hundred ste
     "elbo": {}, "warmup": dict(schedule="warmup", cap=20), "warmup_steps": dict(schedule="warmup", cap=100, clock="step"),
     "cyclical": dict(schedule="cyclical", cap=10), "free_bits": dict(free_bits=0.5)}  # half a nat for each latent
 RECIPES = [
-    recipe("small_beta", **FIRST),                                       # beta 0.15
-    *(recipe(name, beta=1., **how, **FIRST) for name, how in REMEDIES.items() if name != "warmup_steps"),   # nothing to be quick about
-    *(recipe(name, beta=1., likelihood=name, **FIRST) for name in ("calibrated", "poisson", "nb", "zinb")),
-    *(recipe(f"{name}_60", beta=60., **how, **FIRST) for name, how in REMEDIES.items()),
-    *(recipe(f"{name}_300", beta=300., **REMEDIES[name], **FIRST) for name in ("warmup", "free_bits"))]
+    recipe("small_beta", FIRST),                                       # beta 0.15
+    *(recipe(name, FIRST, beta=1., **how) for name, how in REMEDIES.items() if name != "warmup_steps"),   # nothing to be quick about
+    *(recipe(name, FIRST, beta=1., likelihood=name) for name in ("calibrated", "poisson", "nb", "zinb")),
+    *(recipe(f"{name}_60", FIRST, beta=60., **how) for name, how in REMEDIES.items()),
+    *(recipe(f"{name}_300", FIRST, beta=300., **REMEDIES[name]) for name in ("warmup", "free_bits"))]
 
 # %% ../nbs/10_collapse.ipynb #5a10c594
 def ppca_variance(

@@ -12,22 +12,23 @@ import matplotlib.pyplot as plt
 from scipy.stats import binomtest
 from .metrics import contingency, match_clusters
 from .preprocess import total_counts
-from .studies import FIRST, read_rows, recipe, spread
+from .studies import FIRST, FORMER, read_rows, recipe, spread
 
 # %% ../nbs/09_evaluate.ipynb #0008418d
 RECIPES = [
     recipe("default"),
     recipe("no_depth", depth_covariate=False),
-    recipe("pca", method="pca"),
-    recipe("pca_best", method="pca", n_top_genes=500),
-    recipe("pca_4000", method="pca", n_top_genes=None),
-    recipe("supervised", method="supervised", n_latent=50, **FIRST)]
+    recipe("pca_20", method="pca"),
+    recipe("pca", FORMER, method="pca"),
+    recipe("pca_best", FORMER, method="pca", n_top_genes=500),
+    recipe("pca_4000", FORMER, method="pca", n_top_genes=None),
+    recipe("supervised", FIRST, method="supervised", n_latent=50)]
 
 # %% ../nbs/09_evaluate.ipynb #fd4a8557
 NAMES = {  # recipe -> what figures call it, from the one that saw the labels down
-    "supervised": "classifier, labels seen", "default": "VAE, 1500 HVGs (default)", "no_depth": "VAE, not told the depth", "pca": "PCA, 1500 HVGs", "pca_best": "PCA, 500 HVGs (best)",
+    "supervised": "classifier, labels seen", "default": "VAE, 1500 HVGs (default)", "no_depth": "VAE, not told the depth", "pca_20": "PCA, 20 components", "pca": "PCA, 1500 HVGs", "pca_best": "PCA, 500 HVGs (best)",
     "pca_4000": "PCA, 4000 genes", "beta_capped": "founding VAE, 4000 genes"}
-COLORS = {"supervised": "black", "default": "C0", "no_depth": "#88BBDD", "pca": "0.25", "pca_best": "0.25", "pca_4000": "0.25", "beta_capped": "C1"}
+COLORS = {"supervised": "black", "default": "C0", "no_depth": "#88BBDD", "pca_20": "0.25", "pca": "0.25", "pca_best": "0.25", "pca_4000": "0.25", "beta_capped": "C1"}
 FOUND_IN = {"evaluate": [r["recipe"] for r in RECIPES], "beta": ["beta_capped"]}  # study -> its recipes in this chapter
 
 def comparison(

@@ -18,18 +18,18 @@ from .studies import FIRST, recipe
 
 # %% ../nbs/08_hvg.ipynb #5b2d11a0
 CLAIMED = {"weight 1": 0.859, "best of the weights": 0.65}  # ARI that the founding study reported (19972 genes, one run each)
-FOUNDING = [recipe(f"hvg_weight_{w:g}", beta=1e-7, schedule="capped", gene_weight=w, **FOUNDING_NET) for w in (1.5, 2, 5, 10, 20)]
+FOUNDING = [recipe(f"hvg_weight_{w:g}", FOUNDING_NET, beta=1e-7, schedule="capped", gene_weight=w) for w in (1.5, 2, 5, 10, 20)]
 
 # %% ../nbs/08_hvg.ipynb #2733c555
 _small = dict(n_top_genes=None, epochs=25, **FIRST)  # 256-128 units, beta 0.15 in ELBO units
 EXPLANATIONS = [
-    *(recipe(f"small_hvg_{w:g}", gene_weight=w, **_small) for w in (0.2, 1, 20)),
-    *(recipe(f"small_random_{w:g}", gene_weight=w, weighted="random", **_small) for w in (20,)),
-    recipe("small_retuned_20", gene_weight=20, beta=0.15*(3000+1000*20)/4000, **_small)]  # beta times the mean weight
+    *(recipe(f"small_hvg_{w:g}", _small, gene_weight=w) for w in (0.2, 1, 20)),
+    *(recipe(f"small_random_{w:g}", _small, gene_weight=w, weighted="random") for w in (20,)),
+    recipe("small_retuned_20", _small, gene_weight=20, beta=0.15*(3000+1000*20)/4000)]  # beta times the mean weight
 
 # %% ../nbs/08_hvg.ipynb #3166da01
 SIZES = (500, 1000, 1500, 2000, 4000)
-SELECTION = [recipe(f"{method}_{g}", method=method, n_top_genes=None if g == 4000 else g, **FIRST) for g in SIZES for method in ("vae", "pca")]
+SELECTION = [recipe(f"{method}_{g}", FIRST, method=method, n_top_genes=None if g == 4000 else g) for g in SIZES for method in ("vae", "pca")]
 RECIPES = FOUNDING + EXPLANATIONS + SELECTION
 
 # %% ../nbs/08_hvg.ipynb #437b6011

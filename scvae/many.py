@@ -16,7 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from tqdm.auto import tqdm
 from .objective import Gaussian, beta_at, kl_divergence
 from .studies import _on_one_thread, _start_worker
-from .train import Cells, autocast, best_device, best_precision, epoch_row, minibatches
+from .train import Cells, autocast, best_device, best_precision, epoch_row, lr_at, minibatches
 from .trained import build_net, finish_fit, fit, load_model, one_hot, prepare_fit
 
 # %% ../nbs/10b_many.ipynb #b20f0c93
@@ -47,8 +47,8 @@ def train_stacked(
     X,           # as in `train`
     prep,        # fitted Preprocessor
     seeds,       # of cell order and noise, one for each network
-    epochs=40, lr=1e-3, batch_size=128,  # these and the rest as in `train`
-    beta=0.15,   # one number, or one for each network
+    epochs=40, lr=1e-3, lr_schedule="cosine", batch_size=128,  # these and the rest as in `train`
+    beta=0.05,   # one number, or one for each network
     schedule="constant", cap=20, clock="epoch",
     conditions=None, device=None, precision=None, progress=True,
 ) -> list:       # for each network, its history as `train` gives it
@@ -65,7 +65,9 @@ def train_stacked(
     histories, step, betas = [[] for _ in nets], 0, np.broadcast_to(beta, len(nets))
     for epoch in tqdm(range(1, epochs + 1), desc=f"train {len(nets)}", unit="epoch", disable=not progress):
         sums = torch.zeros(len(nets), 2, device=device)
-        for rows in zip(*(minibatches(order.permutation(mine), batch_size) for order, mine in zip(orders, shown))):
+        batches = list(zip(*(minibatches(order.permutation(mine), batch_size) for order, mine in zip(orders, shown))))
+        for rows in batches:
+            adam.param_groups[0]["lr"] = lr_at(step, lr, lr_schedule, epochs * len(batches))
             step += 1
             now = [beta_at(epoch if clock == "epoch" else step, b, schedule, cap) for b in betas.tolist()]
             x, target, depth, told = stacked_batch(cells, rows)

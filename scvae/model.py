@@ -36,7 +36,7 @@ class VAE(nn.Module):
     "Encoder to a diagonal Gaussian posterior, mirrored decoder to every gene (Kingma & Welling 2014)."
     def __init__(self,
         n_genes,           # width of input and output
-        n_latent=10,       # width of the latent space
+        n_latent=20,       # width of the latent space
         hidden=(256, 128), # encoder widths; the decoder mirrors them; () is linear, a probabilistic PCA
         dropout=0.,        # as in `mlp`
         norm=None,         # as in `mlp`

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['best_device', 'best_precision', 'autocast', 'minibatches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'losses',
-           'held_out_losses', 'train_epoch', 'dropout_seed', 'train', 'epoch_row', 'Best', 'check_options', 'embed']
+           'held_out_losses', 'lr_at', 'train_epoch', 'dropout_seed', 'train', 'epoch_row', 'Best', 'check_options',
+           'embed']
 
 # %% ../nbs/04_train.ipynb #dbbf2d99
 import copy
@@ -160,12 +161,24 @@ def held_out_losses(
     net.eval()
     return sum(len(b) * losses(net, cells.batch(b), weight, noise, precision)[:2] for b in minibatches(rows, 1024)) / len(rows)
 
+# %% ../nbs/04_train.ipynb #1b19e47e
+def lr_at(
+    step,      # counted from 0
+    lr,        # learning rate at the start
+    schedule,  # "constant"; "cosine": falls to 0 along half a cosine
+    n_steps,   # in all
+) -> float:
+    "The learning rate of a step."
+    if schedule not in ("constant", "cosine"): raise ValueError(f"lr_schedule={schedule!r} is unknown: use 'constant' or 'cosine'.")
+    return lr if schedule == "constant" else lr * (1 + np.cos(np.pi * step / n_steps)) / 2
+
 # %% ../nbs/04_train.ipynb #8c97dd97
 def train_epoch(
     net,      # a VAE; its weights are changed in place
     cells,    # from `Cells`
     batches,  # list of index arrays
     betas,    # weight of the KL in each batch
+    rates,    # learning rate in each batch
     adam,     # the optimiser
     noise,    # torch.Generator
     weight=None,          # gene weights, n_genes
@@ -175,7 +188,8 @@ def train_epoch(
     "Go over the cells once."
     net.train()
     sums = torch.zeros(2, device=cells.device)
-    for batch, beta in zip(cells.batches(batches), betas):
+    for batch, beta, rate in zip(cells.batches(batches), betas, rates):
+        adam.param_groups[0]["lr"] = rate
         recon, kl, charged = losses(net, batch, weight, noise, precision, free_bits)
         adam.zero_grad()
         (recon + beta * charged).backward()
@@ -200,9 +214,10 @@ def train(
     X,                    # counts, n_cells x all genes: AnnData, CSR, CSC or dense
     prep,                 # fitted Preprocessor
     epochs=40,            # passes over the cells
-    lr=1e-3,              # learning rate of Adam; its own default
+    lr=1e-3,              # learning rate of Adam at the start; its own default
+    lr_schedule="cosine", # as in `lr_at`
     batch_size=128,       # cells a step at most
-    beta=0.15,            # weight of the KL in ELBO units; per epoch where the schedule grows
+    beta=0.05,            # weight of the KL in ELBO units; per epoch where the schedule grows
     schedule="constant",  # as in `beta_at`
     cap=20,               # as in `beta_at`
     clock="epoch",        # what a schedule counts: "epoch" or "step"
@@ -230,8 +245,9 @@ def train(
         for epoch in (bar := tqdm(range(1, epochs + 1), desc="train", unit="epoch", disable=not progress)):
             batches = minibatches(order.permutation(shown), batch_size)
             betas = [beta_at(epoch if clock == "epoch" else step + i, beta, schedule, cap) for i in range(1, len(batches) + 1)]
+            rates = [lr_at(step + i, lr, lr_schedule, epochs * len(batches)) for i in range(len(batches))]
             step += len(batches)
-            history.append(epoch_row(epoch, betas[-1], train_epoch(net, cells, batches, betas, adam, noise, weight, precision, free_bits)))
+            history.append(epoch_row(epoch, betas[-1], train_epoch(net, cells, batches, betas, rates, adam, noise, weight, precision, free_bits)))
             if held_out: history[-1] |= epoch_row(epoch, betas[-1], held_out_losses(net, cells, held, weight, precision), "held_")
             if callback: callback(epoch, net)
             bar.set_postfix(recon=f"{history[-1]['recon']:.4g}", kl=f"{history[-1]['kl']:.4g}")

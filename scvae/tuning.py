@@ -25,7 +25,7 @@ from .data import load
 from .ensembles import neighbour_stability
 from .metrics import cluster, depth_r2
 from .preprocess import total_counts
-from .studies import _on_one_thread, _start_worker, append_rows, fit_recipe, prepared, read_rows, recipe
+from .studies import FORMER, _on_one_thread, _start_worker, append_rows, fit_recipe, prepared, read_rows, recipe
 from .train import embed
 
 # %% ../nbs/12_search.ipynb #a2f6a980
@@ -85,7 +85,7 @@ def fit_seeds(
     seeds=3,   # nets that differ in nothing else
 ):             # yields, seed by seed, latents (n_cells x n_latent) and the losses of the last epoch
     "Train one point of the space with several seeds."
-    point = recipe("search", dataset=dataset, **settings)
+    point = recipe("search", FORMER, dataset=dataset, **settings)
     for seed in range(seeds):
         net, history = fit_recipe(point, seed, held_out=0.1)
         yield embed(net, *prepared(dataset, point["n_top_genes"])), history.iloc[-1]
