@@ -114,6 +114,7 @@ def split(
     "Tell apart what `fit` uses itself and what it hands on."
     return {k: v for k, v in options.items() if k in FIT}, {k: v for k, v in options.items() if k not in FIT}
 
+# %% ../nbs/10b_many.ipynb #c709f917
 def runs_of(
     seeds,     # as in `fit_many`
     betas,     # as in `fit_many`
@@ -127,6 +128,7 @@ def runs_of(
     if not betas or len({f"{b:g}" for b in betas}) < len(betas): raise ValueError(f"betas={betas}: give different numbers.")
     return [dict(random_state=int(s), beta=b, key_added=f"{key_added}_{b:g}_{s}") for b in betas for s in seeds]
 
+# %% ../nbs/10b_many.ipynb #555a2e51
 def as_stack(
     adata,     # cells
     cells,     # from `prepare_fit`

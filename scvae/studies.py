@@ -116,6 +116,7 @@ def fit_recipe(
     return net, train(net, adata, prep, beta=elbo_beta(recipe["beta"], n_genes, recipe["unit"]), weight=weights_of(recipe, adata, prep, seed),
                       random_state=seed, callback=callback, progress=False, **options, **more)
 
+# %% ../nbs/06_study.ipynb #60f55746
 def held_depth(
     Z,      # a representation, n_cells x dimensions
     adata,  # its dataset, counts in X
@@ -127,6 +128,7 @@ def held_depth(
         except ValueError: found[label] = np.nan
     return found
 
+# %% ../nbs/06_study.ipynb #78a824bb
 def score_rows(
     Z,       # a representation, n_cells x dimensions
     adata,   # its dataset

@@ -25,7 +25,7 @@ from .data import load
 from .ensembles import neighbour_stability
 from .metrics import cluster, depth_r2
 from .preprocess import total_counts
-from .studies import FORMER, _on_one_thread, _start_worker, append_rows, fit_recipe, prepared, read_rows, recipe
+from .studies import _on_one_thread, _start_worker, append_rows, fit_recipe, prepared, read_rows, recipe
 from .train import embed
 
 # %% ../nbs/12_search.ipynb #a2f6a980
@@ -43,7 +43,7 @@ def suggest(
              depth_covariate=pick("depth_covariate", [False, True]), schedule=pick("schedule", ["constant", "warmup"]))
     if pick("family", ["scaled", "counts"]) == "scaled": s |= dict(likelihood="gaussian", beta=number("beta_scaled", 0.02, 1., log=True))
     else: s |= dict(likelihood=pick("likelihood", ["poisson", "nb", "zinb"]), beta=number("beta_counts", 0.1, 3., log=True))
-    return s | dict(cap=s["epochs"] // 2)
+    return s | dict(cap=s["epochs"] // 2, lr_schedule="constant")   # that of all recorded points
 
 # %% ../nbs/12_search.ipynb #d7cb34b2
 def mean_over_pairs(
@@ -85,7 +85,7 @@ def fit_seeds(
     seeds=3,   # nets that differ in nothing else
 ):             # yields, seed by seed, latents (n_cells x n_latent) and the losses of the last epoch
     "Train one point of the space with several seeds."
-    point = recipe("search", FORMER, dataset=dataset, **settings)
+    point = recipe("search", dataset=dataset, **settings)
     for seed in range(seeds):
         net, history = fit_recipe(point, seed, held_out=0.1)
         yield embed(net, *prepared(dataset, point["n_top_genes"])), history.iloc[-1]
@@ -165,7 +165,7 @@ def trials(
     return pd.DataFrame(rows).sort_values(CRITERION, ascending=False, ignore_index=True) if rows else pd.DataFrame(columns=["trial", CRITERION, "settings"])
 
 # %% ../nbs/12_search.ipynb #018629c0
-CENTRE = dict(hidden=[256, 128], n_latent=10, norm=None, dropout=0., n_top_genes=1500, epochs=40, lr=1e-3, depth_covariate=False, schedule="constant",
+CENTRE = dict(hidden=[256, 128], n_latent=10, norm=None, dropout=0., n_top_genes=1500, epochs=40, lr=1e-3, lr_schedule="constant", depth_covariate=False, schedule="constant",
               likelihood="gaussian", beta=0.15, cap=20)
 NEIGHBOURS = [
     {}, *({"depth_covariate": True} | c for c in ({}, dict(beta=0.3), dict(n_top_genes=2000), dict(n_top_genes=1000), dict(beta=0.5), dict(n_latent=20),
@@ -175,6 +175,7 @@ NEIGHBOURS = [
     dict(n_latent=5), dict(hidden=[512, 256]), dict(norm="batch"), dict(n_top_genes=500)]
 POINTS = [CENTRE | change for change in NEIGHBOURS]
 
+# %% ../nbs/12_search.ipynb #188bc326
 def random_points(
     n,               # how many
     random_state=0,  # of the sampler
@@ -183,6 +184,7 @@ def random_points(
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=random_state))
     return [suggest(study.ask()) for _ in range(n)]
 
+# %% ../nbs/12_search.ipynb #cb8e0a19
 def judge(
     settings,  # as `suggest` gives them
     dataset,   # with a published label
@@ -201,6 +203,7 @@ def judge(
     row |= dict(active=np.mean([(Z.var(0) > 0.01).sum() for Z in latents]), depth_r2=np.mean([depth_r2(Z, depth, types) for Z in latents]))
     return row | {f"ari_{name}": np.mean([adjusted_rand_score(types, c) for c in found]) for name, found in (("kmeans", kmeans), ("leiden", leiden))}
 
+# %% ../nbs/12_search.ipynb #31a9a2f1
 def judge_all(
     points,    # from `random_points`
     datasets,  # names, as in `load`
@@ -221,6 +224,7 @@ def judge_all(
     rows = read_rows(out)
     return rows[rows.key.isin(wanted)].reset_index(drop=True)
 
+# %% ../nbs/12_search.ipynb #0948baf5
 def search_key(
     settings,  # of a point
     dataset,   # its name
