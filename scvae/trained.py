@@ -450,7 +450,7 @@ def fit(
     n_top_genes=1500,     # highly variable genes to model; None: all
     layer=None,           # where the counts are; None: X
     batch_key=None,       # column of obs that names a batch of each cell, which the decoder is told
-    n_latent=20,          # width of the latent space
+    n_latent=20,          # width of the latent space, chosen on four datasets
     hidden=(256, 128),    # widths of the encoder, mirrored in the decoder
     dropout=0.,           # as in `mlp`
     norm=None,            # as in `mlp`
