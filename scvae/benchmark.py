@@ -278,13 +278,14 @@ def by_definition(
 def one_ahead(
     cells,    # from `Cells`
     batches,  # list of index arrays
+    *drawn,   # as in `Cells.batch`
 ):            # yields a Batch for each
     "In place of `Cells.batches`: a thread gathers the next batch while this one trains."
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(cells.batch, batches[0])
+        coming = pool.submit(cells.batch, batches[0], *drawn)
         for following in (*batches[1:], None):
             batch = coming.result()
-            if following is not None: coming = pool.submit(cells.batch, following)
+            if following is not None: coming = pool.submit(cells.batch, following, *drawn)
             yield batch
 
 # %% ../nbs/18_benchmark.ipynb #712d6605

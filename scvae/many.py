@@ -36,10 +36,13 @@ class Losses(nn.Module):
 def stacked_batch(
     cells,  # from `Cells`
     rows,   # for each network, which cells
+    thinning=1.,  # as in `Cells.batch`
+    noises=None,  # for each network, the torch.Generator of what is drawn
 ) -> tuple: # x, target, depth, covariates: n_networks x n_cells x ..., or None
-    "A batch for each network, gathered at once."
-    batch, shape = cells.batch(np.concatenate(rows)), (len(rows), len(rows[0]))
-    return tuple(None if t is None else t.view(*shape, -1) for t in (batch.x, batch.target, batch.depth, batch.covariates))
+    "A batch for each network: gathered at once, but where each network draws for itself."
+    batches = [cells.batch(r, thinning, noise) for r, noise in zip(rows, noises)] if thinning < 1 else [cells.batch(np.concatenate(rows))]
+    of_all = zip(*((b.x, b.target, b.depth, b.covariates) for b in batches))
+    return tuple(None if parts[0] is None else torch.cat(parts).view(len(rows), len(rows[0]), -1) for parts in of_all)
 
 # %% ../nbs/10b_many.ipynb #3288b908
 def train_stacked(
@@ -49,7 +52,7 @@ def train_stacked(
     seeds,       # of cell order and noise, one for each network
     epochs=40, lr=1e-3, lr_schedule="cosine", batch_size=128,  # these and the rest as in `train`
     beta=0.05,   # one number, or one for each network
-    schedule="constant", cap=20, clock="epoch",
+    schedule="constant", cap=20, clock="epoch", thinning=1.,
     conditions=None, device=None, precision=None, progress=True,
 ) -> list:       # for each network, its history as `train` gives it
     "Train several VAEs as one; each sees its own cells in its own order, with its own noise."
@@ -70,7 +73,7 @@ def train_stacked(
             adam.param_groups[0]["lr"] = lr_at(step, lr, lr_schedule, epochs * len(batches))
             step += 1
             now = [beta_at(epoch if clock == "epoch" else step, b, schedule, cap) for b in betas.tolist()]
-            x, target, depth, told = stacked_batch(cells, rows)
+            x, target, depth, told = stacked_batch(cells, rows, thinning, noises)
             noise = torch.stack([torch.randn((len(rows[0]), len(nets[0].mean.weight)), generator=g, device=device) for g in noises])
             losses = vmap(lambda w, b, *batch: functional_call(one, (w, b), batch), in_dims=(0, 0, 0, 0, 0, None if depth is None else 0, None if told is None else 0))
             with autocast(device, precision): parts = losses(weights, buffers, x, target, noise, depth, told)

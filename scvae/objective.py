@@ -133,7 +133,7 @@ class Counts(NamedTuple):
 
     def dense(self) -> torch.Tensor:
         "The matrix, zeros and all."
-        return self.value.new_zeros(math.prod(self.shape)).index_put_((self.place,), self.value).view(self.shape)
+        return self.value.new_zeros(math.prod(self.shape)).scatter_(0, self.place, self.value).view(self.shape)
 
     @classmethod
     def of(cls, x):

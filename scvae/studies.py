@@ -38,7 +38,7 @@ DEFAULTS = dict(
     score_at=(),                                          # epochs to score at; none named: the last
 )
 LATER = dict(  # settings that came when runs had been recorded: at these values they are left out of what names a run
-    likelihood="gaussian", depth_covariate=False, free_bits=0., clock="epoch", lr_schedule="constant",  # as in `make_likelihood`, `fit`, `kl_divergence` and `train`
+    likelihood="gaussian", depth_covariate=False, free_bits=0., clock="epoch", lr_schedule="constant", thinning=1.,  # as in `make_likelihood`, `fit`, `kl_divergence` and `train`
     clusterers=("kmeans", "leiden"), n_init=10,                                 # as in `score`
 )
 DEFAULTS = DEFAULTS | LATER | dict(depth_covariate=True, n_init=50, lr_schedule="cosine")
@@ -112,7 +112,7 @@ def fit_recipe(
     n_genes = len(prep.mean)
     net = VAE(n_genes, recipe["n_latent"], recipe["hidden"], recipe["dropout"], recipe["norm"], seed,
               make_likelihood(recipe["likelihood"], n_genes), int(recipe["depth_covariate"]))
-    options = {k: recipe[k] for k in ("epochs", "lr", "batch_size", "schedule", "cap", "clock", "free_bits", "lr_schedule")}
+    options = {k: recipe[k] for k in ("epochs", "lr", "batch_size", "schedule", "cap", "clock", "free_bits", "lr_schedule", "thinning")}
     return net, train(net, adata, prep, beta=elbo_beta(recipe["beta"], n_genes, recipe["unit"]), weight=weights_of(recipe, adata, prep, seed),
                       random_state=seed, callback=callback, progress=False, **options, **more)
 
