@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['NETS', 'COLUMNS', 'SCALES', 'WAYS', 'PRECISIONS', 'make_net', 'epoch_flops', 'epoch_bytes', 'ceilings',
            'floor_seconds', 'measure_ours', 'measure_scvi', 'save_cells', 'processor', 'benchmark', 'floors_of',
-           'measured', 'in_short', 'parts_of_a_step', 'scaling', 'by_definition', 'one_ahead', 'taken_back',
-           'epoch_seconds', 'choices', 'compare_ways', 'batch_recipes', 'cold_start', 'quality_by_time']
+           'measured', 'in_short', 'on_threads', 'parts_of_a_step', 'scaling', 'by_definition', 'one_ahead',
+           'taken_back', 'epoch_seconds', 'choices', 'compare_ways', 'batch_recipes', 'cold_start', 'quality_by_time']
 
 # %% ../nbs/18_benchmark.ipynb #0f6b7478
 import itertools, json, os, platform, shutil, subprocess, sys, tempfile, time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from unittest.mock import patch
@@ -227,6 +227,16 @@ def in_short(
     return table.reset_index()
 
 # %% ../nbs/18_benchmark.ipynb #7a98298e
+@contextmanager
+def on_threads(
+    threads=None,  # of the processor; None: all cores
+):
+    "Let torch use so many threads, and give back what it had."
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or os.cpu_count())
+    try: yield
+    finally: torch.set_num_threads(before)
+
 def parts_of_a_step(
     name,         # of NETS
     X,            # counts, CSR
@@ -308,9 +318,8 @@ def epoch_seconds(
     **options,     # of `train`
 ) -> tuple:        # of the first epoch and all that comes before it; the median of the others
     "Seconds that an epoch takes."
-    torch.set_num_threads(threads or os.cpu_count())
     net, prep, stamps = make_net(name, X.shape[1]), Preprocessor().fit(X), [time.perf_counter()]
-    with patch(*instead) if instead else nullcontext():
+    with on_threads(threads), patch(*instead) if instead else nullcontext():
         train(net, X, prep, epochs=epochs, beta=1. if net.likelihood else .15, callback=lambda *_: stamps.append(time.perf_counter()), progress=False, **options)
     taken = np.diff(stamps)
     return taken[0], np.median(taken[1:])
@@ -323,13 +332,12 @@ def choices(
     progress=True,  # show a progress bar
 ) -> pd.DataFrame:  # net, taken_back, turn, first_seconds, seconds; shipped: seconds of the engine as it is, just before
     "What an epoch costs without each choice of the engine."
-    X, ways, threads, rows = synthetic(n_cells, n_genes, depth=350.).X, ways or taken_back(), torch.get_num_threads(), []
+    X, ways, rows = synthetic(n_cells, n_genes, depth=350.).X, ways or taken_back(), []
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
         for turn, name, what in tqdm([(t, n, w) for t in range(turns) for n in NETS for w in ways], desc="choices", unit="run", disable=not progress):
             _, shipped = epoch_seconds(name, X)
             first, seconds = epoch_seconds(name, X, **ways[what])
             rows.append(dict(net=name, taken_back=what, turn=turn, first_seconds=first, seconds=seconds, shipped=shipped))
-    torch.set_num_threads(threads)
     return pd.DataFrame(rows).assign(n_cells=n_cells, n_genes=n_genes, threads=os.cpu_count(), precision=best_precision(best_device()), machine=processor())
 
 # %% ../nbs/18_benchmark.ipynb #e7003659
@@ -344,14 +352,12 @@ def compare_ways(
     **options,  # of `fit_many`, for all
 ) -> pd.DataFrame:  # turn, way, seed, ari (k-means, first labels), seconds (of all seeds together), threads, precision, machine
     "Train the same seeds in each way, in turn, on all cores."
-    truth, rows, before = adata.obs[adata.uns["scvae"]["labels"][0]], [], torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count())
+    truth, rows = adata.obs[adata.uns["scvae"]["labels"][0]], []
     for turn, (way, given) in itertools.product(range(turns), ways.items()):
         start = time.perf_counter()
-        vaes = fit_many(adata, seeds, **options | given)
+        with on_threads(): vaes = fit_many(adata, seeds, **options | given)
         seconds = time.perf_counter() - start
         rows += [dict(turn=turn, way=way, seed=v.settings["random_state"], seconds=seconds, ari=adjusted_rand_score(truth, cluster(v.encode(adata), "kmeans", truth.nunique()))) for v in vaes]
-    torch.set_num_threads(before)
     return pd.DataFrame(rows).assign(threads=os.cpu_count(), precision=best_precision(best_device()), machine=processor())
 
 # %% ../nbs/18_benchmark.ipynb #401c3916
