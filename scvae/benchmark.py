@@ -147,6 +147,7 @@ def processor() -> str:
     widest = next((name for name in ("amx_bf16", "avx512_bf16", "avx512_f", "avx2") if torch.cpu.get_capabilities().get(name)), "")
     return f"{named}, {os.cpu_count()} cores{widest and ', ' + widest}"
 
+# %% ../nbs/18_benchmark.ipynb #026967a6
 COLUMNS = ["engine", "n_cells", "n_genes", "density", "turn", "epoch_seconds", "cells_per_second", "floor_ratio", "peak_mb", "csr_mb", "ari", "threads", "batch_size", "device", "precision", "machine"]
 
 def benchmark(
@@ -198,6 +199,7 @@ def floors_of(
     "The floor of each network on this machine, from the ceilings of this minute and the first rows of the matrix."
     return _in_a_process(_floors, counts, batch_size, threads)
 
+# %% ../nbs/18_benchmark.ipynb #59ca3aae
 def measured(
     counts,      # file
     engine,      # name of NETS, or "scvi"
@@ -237,6 +239,7 @@ def on_threads(
     try: yield
     finally: torch.set_num_threads(before)
 
+# %% ../nbs/18_benchmark.ipynb #e4c49b68
 def parts_of_a_step(
     name,         # of NETS
     X,            # counts, CSR
@@ -309,6 +312,7 @@ def taken_back() -> dict:  # what -> options of `train`; "threads" of the proces
             "256 cells a step": dict(batch_size=256), "512 cells a step": dict(batch_size=512)}
     return ways | ({"torch.compile": dict(instead=("scvae.train.losses", torch.compile(losses, dynamic=True)))} if shutil.which("c++") else {})
 
+# %% ../nbs/18_benchmark.ipynb #51200488
 def epoch_seconds(
     name,          # of NETS
     X,             # counts, CSR
@@ -324,6 +328,7 @@ def epoch_seconds(
     taken = np.diff(stamps)
     return taken[0], np.median(taken[1:])
 
+# %% ../nbs/18_benchmark.ipynb #97338294
 def choices(
     n_cells=3000,   # of `synthetic`
     n_genes=2000,   # all of them are modelled

@@ -249,6 +249,7 @@ def genes_table(
     table = pd.DataFrame({"cells": sizes.rename(index=str), "genes that mark it": genes.reindex(sizes.index.astype(str)).fillna("")})
     return shown(table.sort_values("cells", ascending=False, kind="stable").rename_axis("cluster"))
 
+# %% ../nbs/19_report.ipynb #25c06311
 def latents_table(
     vae,    # SCVAE
     adata,  # its cells
@@ -260,6 +261,7 @@ def latents_table(
     table = pd.DataFrame({"variance": Z.var(0), "rises with it": names(lambda c: c.nlargest(n)), "falls with it": names(lambda c: c.nsmallest(n))})
     return shown(table.rename_axis("latent").sort_values("variance", ascending=False))
 
+# %% ../nbs/19_report.ipynb #8c3f1a54
 def agreement_text(
     true,      # label of each cell
     clusters,  # cluster of each cell
