@@ -217,7 +217,7 @@ def open_cells(
     have = ", ".join([place for place, X in places.items() if holds_counts(X)] or places)
     if layer == "raw" and adata.raw is not None: adata, layer = from_raw(adata), None
     if layer and layer not in adata.layers: raise KeyError(f"{name} has no layer {layer!r}: {f'add --layer with one of {have}, or with X' if have else 'it has none, so leave out --layer'}.")
-    if not layer and not adata.uns["scvae"]["counts"] and have: raise ValueError(f"X of {name} does not hold raw counts: if they are elsewhere in it, add --layer with one of {have}.")
+    if not layer and not adata.uns["scvae"]["counts"] and have: raise ValueError(f"X of {name} does not hold raw counts: if they are elsewhere in it, add --layer with one of {have}, or write them to X.")
     counts_of(adata, layer)   # or a sentence that says what is wrong with them
     return adata, layer
 
@@ -660,12 +660,12 @@ def search_command(
     A search goes on where it stopped.
 
     Example: scvae search my.h5ad --trials 60 --storage runs/search.journal"""
-    open_cells(cells, "X")
+    open_cells(cells, usual="counts")
     from scvae.tuning import CRITERION, search
     table = search(cells if not Path(cells).is_file() else str(Path(cells).resolve()), trials, seeds, storage, workers)
     if not len(table): raise RuntimeError("no trial was completed: all were pruned, or none could be trained.")
     best = json.loads(table.settings[0])
-    show(table, f"{table.head(10)[['trial', CRITERION, 'settings']].round(3).to_string(index=False, max_colwidth=90)}\n\nThe best, for scvae.fit(adata, **settings):\nsettings = {best}", as_json)
+    show(table, f"{table.head(10)[['trial', 'default', CRITERION, 'settings']].round(3).to_string(index=False, max_colwidth=90)}\n\nThe best, for scvae.fit(adata, **settings):\nsettings = {best}", as_json)
 
 # %% ../nbs/20_cli.ipynb #782972e0
 @command("bench")

@@ -142,8 +142,8 @@ def recorded(
     return rows[rows.settings.isin([settings_of(r) for name, n_cells in sets for r in contenders(name, n_cells)])].reset_index(drop=True)
 
 # %% ../nbs/13_datasets.ipynb #f4df95f0
-NAMES = {"default": "VAE (default)", "former": "VAE, former default", "no_depth": "former, not told depth", "pca": "PCA, 10", "pca_32": "PCA, 32", "scvi": "SCVI"}  # recipe -> what tables call it
-COLORS = {"default": "C0", "former": "#5599CC", "no_depth": "#AACCE5", "pca": "0.25", "pca_32": "0.6", "scvi": "#009E73"}
+NAMES = {"default": "VAE (default)", "pca": "PCA, 10", "pca_32": "PCA, 32", "scvi": "SCVI", "former": "VAE, former default", "no_depth": "former, not told depth"}  # recipe -> what tables call it
+COLORS = {"default": "C0", "pca": "0.25", "pca_32": "0.6", "scvi": "#009E73", "former": "#5599CC", "no_depth": "#AACCE5"}
 
 def in_order(
     names,  # of datasets
