@@ -657,7 +657,7 @@ def search_command(
 ):
     """Look for settings whose nets agree; no labels are used.
 
-    A search goes on where it stopped.
+    A search begins with the default, and goes on where it stopped.
 
     Example: scvae search my.h5ad --trials 60 --storage runs/search.journal"""
     open_cells(cells, usual="counts")
