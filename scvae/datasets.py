@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEVELOPMENT', 'UNSEEN', 'SCVI', 'NAMES', 'COLORS', 'found', 'scvi_epochs', 'contenders', 'peer_python', 'train_scvi',
-           'check_settings', 'run_scvi', 'everything', 'peers_only', 'recorded', 'in_order', 'seeds_of', 'by_set',
-           'coarse', 'over_sets', 'plot_sets', 'margins', 'pair_share', 'cut_in_two', 'wholeness', 'cuts', 'plot_depth']
+           'check_settings', 'scvi_latents', 'run_scvi', 'everything', 'peers_only', 'recorded', 'in_order', 'seeds_of',
+           'by_set', 'coarse', 'over_sets', 'plot_sets', 'margins', 'pair_share', 'cut_in_two', 'wholeness', 'cuts',
+           'plot_depth']
 
 # %% ../nbs/13_datasets.ipynb #0bac8207
 import json, os, subprocess, time, warnings
@@ -99,11 +100,11 @@ def check_settings(
     if differ: raise ValueError(f"this version of scvi-tools has other defaults than the recipe ({', '.join(differ)}): it used {used}")
 
 # %% ../nbs/13_datasets.ipynb #e8d20274
-def run_scvi(
+def scvi_latents(
     recipe,  # with method "scvi"
-    seed,    # of the training, and of the clusterers
-) -> tuple:  # list of rows, history
-    "Let scvi-tools train on the counts of a recipe's genes; score its latents."
+    seed,    # of the training
+) -> tuple:  # AnnData, cells x latents, what the run reports
+    "Let scvi-tools train on the counts of a recipe's genes."
     adata, prep = prepared(recipe["dataset"], recipe["n_top_genes"])
     with TemporaryDirectory() as folder:
         counts, out = Path(folder)/"counts.npz", Path(folder)/"latents"
@@ -111,6 +112,14 @@ def run_scvi(
         train_scvi(counts, out, seed, recipe["epochs"])
         Z, report = np.load(f"{out}.npy"), json.loads(Path(f"{out}.json").read_text())
     check_settings(recipe, report["settings"])
+    return adata, Z, report
+
+def run_scvi(
+    recipe,  # with method "scvi"
+    seed,    # of the training, and of the clusterers
+) -> tuple:  # list of rows, history
+    "Score what scvi-tools makes of a recipe's cells."
+    adata, Z, report = scvi_latents(recipe, seed)
     start, history = time.perf_counter(), pd.DataFrame(report["losses"])
     rows = score_rows(Z, adata, seed, recipe["clusterers"], epochs=recipe["epochs"], active=int((Z.var(0) > 0.01).sum()), **history[["recon", "kl"]].iloc[-1])
     versions = report["versions"] | {p: metadata.version(p) for p in ("scanpy", "scikit-learn")}
