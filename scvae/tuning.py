@@ -177,7 +177,7 @@ def trials(
     "What was tried, best first: whether it is the default, the criteria, and the settings as JSON."
     default = params_of(recipe("default"))
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    rows = [{"trial": t.number, "default": t.params == default, **t.user_attrs, "settings": json.dumps(suggest(optuna.trial.FixedTrial(t.params)))} for t in done]
+    rows = [{"trial": t.number, "default": t.params == default, **t.user_attrs, "settings": json.dumps(suggest(optuna.trial.FixedTrial({"lr_schedule": "constant"} | t.params)))} for t in done]   # journals of before it was searched
     return pd.DataFrame(rows).sort_values(CRITERION, ascending=False, ignore_index=True) if rows else pd.DataFrame(columns=["trial", "default", CRITERION, "settings"])
 
 # %% ../nbs/12_search.ipynb #018629c0
