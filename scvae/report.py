@@ -435,6 +435,7 @@ def write_figures(
         plt.close(ax.figure)
     return {name: caption for name, (_, caption) in figures.items()}
 
+# %% ../nbs/19_report.ipynb #d56b3701
 def write_report(
     out,  # folder that holds rows.csv and rows_curves.csv
 ) -> pd.DataFrame:  # the table

@@ -90,6 +90,7 @@ def align(
     if empty := int((X.sum(1) == 0).sum()): raise ValueError(f"{empty} of {adata.n_obs} cells have no counts in the model's genes: leave these cells out.")
     return X, absent
 
+# %% ../nbs/04b_trained.ipynb #93ba8b64
 def repeated(
     names,  # of genes
 ):  # str; None where all names differ

@@ -171,6 +171,7 @@ def search(
     for job in jobs: job.result()
     return trials(study)
 
+# %% ../nbs/12_search.ipynb #f2d712ae
 def trials(
     study,  # of Optuna
 ) -> pd.DataFrame:
@@ -259,6 +260,7 @@ def criteria_of(
     genes = rows.settings.map(lambda s: json.loads(s)["n_top_genes"])
     return rows[names].assign(**{"agreement_kmeans": kmeans, "held-out ELBO": -(rows.held_recon + rows.held_kl) / genes})
 
+# %% ../nbs/12_search.ipynb #61f9ee7a
 def rank_correlations(
     rows,                # from `judge_all`
     truth="ari_kmeans",  # or "ari_leiden"
@@ -268,6 +270,7 @@ def rank_correlations(
     table = pd.DataFrame({d: {c: spearmanr(v, g[truth])[0] for c, v in criteria_of(g).items()} for d, g in rows.groupby("dataset")})
     return table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False)
 
+# %% ../nbs/12_search.ipynb #84d6ec7f
 def chosen_by(
     rows,                # from `judge_all`
     criterion=CRITERION, # a column of `criteria_of`
