@@ -3,7 +3,7 @@ PYTHON ?= python3
 SEEDS ?= 3
 BIN := .venv/bin
 
-.PHONY: study peers bench test lab readme docs docs-test clean
+.PHONY: study peers bench test lab readme notebooks docs docs-test clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -26,12 +26,16 @@ lab: .venv/ready
 readme: .venv/ready
 	@$(BIN)/python tools/readme.py
 
+# NB="02_model 05_train" (all without it) are executed, outputs stored, and what they came from noted.
+notebooks: .venv/ready
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python tools/execute.py $(NB)
+
 # The site, as _docs/index.html: the notebooks with the outputs they store. docs-test reads it in Chromium.
-docs: .venv-docs/ready
-	@.venv-docs/bin/python tools/docs.py
+docs: .venv/docs-ready
+	@$(BIN)/python tools/docs.py
 
 docs-test: docs
-	@.venv-docs/bin/python -m pytest -q -p no:cacheprovider docs
+	@$(BIN)/python -m pytest -q -p no:cacheprovider docs
 
 .venv/ready: settings.ini setup.py constraints.txt
 	@echo "Setting up .venv (a few minutes the first time) ..."
@@ -46,11 +50,12 @@ docs-test: docs
 	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint peers/constraints.txt --requirement peers/requirements.txt
 	@touch $@
 
-.venv-docs/ready: docs/requirements.txt docs/constraints.txt
-	@echo "Setting up .venv-docs for the documentation site ..."
-	@$(PYTHON) -m venv .venv-docs
-	@.venv-docs/bin/pip install --quiet --disable-pip-version-check --constraint docs/constraints.txt --requirement docs/requirements.txt
+# The reference is made from the docstrings of the imported package, so Sphinx is installed beside it.
+.venv/docs-ready: .venv/ready docs/requirements.txt docs/constraints.txt
+	@echo "Adding Sphinx to .venv for the documentation site ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint docs/constraints.txt --requirement docs/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-docs .venv-peers runs _docs _proc
+	rm -rf .venv .venv-peers runs _docs _proc

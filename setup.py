@@ -13,17 +13,23 @@ readme = here / "README.md"
 
 
 class build_with_notebooks(build_py):
-    "A built package brings its notebooks and the recorded rows along, for `scvae notebook`; nothing is copied within the clone."
+    "A built package brings its notebooks and their rows along, for `scvae notebook`."
     def run(self):
         super().run()
-        if self.editable_mode: return
+        if self.editable_mode: return  # a clone has them
         shipped = Path(self.build_lib)/"scvae"/"notebooks"
         shutil.rmtree(shipped, ignore_errors=True)
-        for path in [p for pattern in ("*.ipynb", "results/*.*", "images/*") for p in (here/"nbs").glob(pattern)]:
+        patterns = ("*.ipynb", "results/*.*", "images/*")
+        for path in (p for pattern in patterns for p in (here/"nbs").glob(pattern)):
             target = shipped/path.relative_to(here/"nbs")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
 
+
+names = ("search", "reports", "jupyter", "dev")
+extras = {name: cfg[f"{name}_requirements"].split() for name in names}
+extras["all"] = extras["search"] + extras["reports"] + extras["jupyter"]
+extras["dev"] += extras["all"]
 
 setup(
     cmdclass={"build_py": build_with_notebooks},
@@ -36,8 +42,9 @@ setup(
     license="Apache-2.0",
     keywords=cfg["keywords"],
     packages=find_packages(include=["scvae", "scvae.*"]),
+    package_data={"scvae": ["templates/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require=extras,
     entry_points={"console_scripts": cfg["console_scripts"].split()},
 )

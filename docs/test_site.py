@@ -1,5 +1,5 @@
 "The built site in a real browser. `make docs` first, then `make docs-test`."
-import json, re, threading
+import re, sys, threading
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -7,6 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 import pytest
 from browser import Browser
+
+sys.path.insert(0, str(Path(__file__).parents[1]/"tools"))
+import chapters as order
 
 site = Path(__file__).parents[1]/"_docs"
 pages = sorted(str(p.relative_to(site)) for p in site.rglob("*.html"))
@@ -51,13 +54,22 @@ class Page(HTMLParser):
 def parsed(): return {p: Page((site/p).read_text(encoding="utf-8")) for p in pages}
 
 
+EAGER = """document.querySelectorAll("img").forEach(i => i.loading = "eager");
+    Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)"""
+
+
 @pytest.mark.parametrize("page", pages)
 def test_page_loads_without_errors_and_from_this_machine_alone(browser, base, page):
     browser.open(base + page)
-    browser.js("document.querySelectorAll('img').forEach(i => i.loading = 'eager'); Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)")
+    browser.js(EAGER)
     assert not browser.errors()
     assert [r for r in browser.requests() if not r.startswith((base, "data:", "blob:"))] == []
-    assert browser.js("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)") == []
+    broken = "[...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+    assert browser.js(broken) == []
+
+
+TOO_WIDE = """[...document.querySelectorAll(".cell_input pre")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
 
 
 @pytest.mark.parametrize("page", pages)
@@ -65,10 +77,19 @@ def test_page_fits_a_phone(browser, base, page):
     browser.open(base + page, width=375, height=700)
     assert browser.js("document.documentElement.scrollWidth") <= 376
     assert browser.js("""(() => {
-        const scrolls = e => e.tagName !== "ARTICLE" && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
-        return [...document.querySelectorAll("article *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement)).map(e => e.outerHTML.slice(0, 80));
+        const moves = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+        const scrolls = e => e.tagName !== "ARTICLE" && (moves(e) || scrolls(e.parentElement));
+        const wide = e => e.getBoundingClientRect().right > innerWidth + 1;
+        return [...document.querySelectorAll("article *")]
+            .filter(e => wide(e) && !scrolls(e.parentElement)).map(e => e.outerHTML.slice(0, 80));
     })()""") == [], "wider than the screen, in nothing that scrolls"
-    assert browser.js("[...document.querySelectorAll('.highlight-python pre, .highlight-sh pre')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))") == []
+    assert browser.js(TOO_WIDE) == []
+
+
+@pytest.mark.parametrize("page", ["02_model.html", "05_train.html", "11_fitting.html"])
+def test_code_fits_a_screen(browser, base, page):
+    browser.open(base + page, width=1440)
+    assert browser.js(TOO_WIDE) == []
 
 
 @pytest.mark.parametrize("page", pages)
@@ -78,79 +99,138 @@ def test_links_and_anchors_lead_somewhere(parsed, page):
         url, anchor = urldefrag(urljoin(f"http://site/{page}", href))
         if urlparse(url).netloc != "site": continue
         target = unquote(urlparse(url).path).lstrip("/") or "index.html"
-        if not (site/target).is_file() or anchor and target in parsed and unquote(anchor) not in parsed[target].ids: dead.append(href)
+        is_text = not anchor or anchor.startswith(":~:text=") or target not in parsed
+        here = is_text or unquote(anchor) in parsed[target].ids
+        if not (site/target).is_file() or not here: dead.append(href)
     assert not dead
 
 
+def figures(parsed):
+    return [(p, i) for p in pages for i in parsed[p].images if i["src"].startswith("_images/")]
+
+
 def test_every_figure_can_be_opened_in_full(parsed):
-    assert [f"{p}: {i['src']}" for p in chapters for i in parsed[p].images if i["src"].startswith("_images/") and i["src"] not in parsed[p].links] == []
+    assert [f"{p}: {i['src']}" for p, i in figures(parsed) if i["src"] not in parsed[p].links] == []
 
 
 def test_every_figure_says_what_it_shows(parsed):
-    assert [f"{p}: {i.get('src')}" for p in pages for i in parsed[p].images if len(i.get("alt") or "") < 20] == []
+    says = re.compile(r": .{9,}|^(?!Figure).{20,}")
+    silent = [page for page, image in figures(parsed) if not says.search(image["alt"])]
+    assert silent == [], "titles say nothing: start the cell with #| fig-alt"
 
 
 @pytest.mark.parametrize("page", chapters + ["index.html"])
 def test_formulas_are_typeset(browser, base, page):
     browser.open(base + page)
-    assert browser.js("[...document.querySelectorAll('math')].filter(m => !m.getBoundingClientRect().width || m.textContent.includes('\\\\')).length") == 0
-    assert browser.js(r"[...document.querySelectorAll('article p, article li')].filter(p => /\$[^$]*\\[a-z]+[^$]*\$/.test(p.textContent)).map(p => p.textContent)") == []
-    if browser.js("document.querySelector('math') !== null"): assert browser.js("document.fonts.load('16px \"Scvae Math\"').then(f => f.length)") == 1
-    if page == "03_objective.html": assert browser.js("document.querySelectorAll('math').length") > 30
+    assert browser.js(r"""[...document.querySelectorAll("math")].filter(m =>
+        !m.getBoundingClientRect().width || m.textContent.includes("\\")).length""") == 0
+    assert browser.js(r"""[...document.querySelectorAll("article p, article li")].filter(p =>
+        /\$[^$]*\\[a-z]+[^$]*\$/.test(p.textContent)).map(p => p.textContent)""") == []
+    if not browser.js("document.querySelector('math') !== null"): return
+    assert browser.js("document.fonts.load('16px \"Scvae Math\"').then(f => f.length)") == 1
+
+
+def test_the_objective_has_its_formulas(parsed):
+    assert (site/"03_objective.html").read_text(encoding="utf-8").count("<math") > 15
 
 
 @pytest.mark.parametrize("page", chapters)
 def test_chapter_has_its_way_on_and_its_notebook(parsed, page):
     links = parsed[page].links
-    assert f"nbs/{Path(page).stem}.ipynb" in links and any("colab.research.google.com" in l for l in links)
+    assert f"nbs/{Path(page).stem}.ipynb" in links
+    assert any("colab.research.google.com" in l for l in links)
+
+
+def beside(page, rel):
+    "Where a page's next or previous leads."
     text = (site/page).read_text(encoding="utf-8")
-    assert 'class="prev-page"' in text and ('class="next-page"' in text or page == "21_contributing.html")
+    found = re.search(rf'class="{rel}-page" href="([^"]+)"', text)
+    return found[1] if found else None
 
 
-@pytest.mark.parametrize("page", [p for p in chapters if p != "21_contributing.html"])
-def test_next_is_the_same_page_in_prose_and_below_it(parsed, page):
+def test_the_way_through_the_chapters_is_that_of_their_numbers(parsed):
+    way = [f"{stem}.html" for stem in order.notebooks()]
+    *chapters, last = way
+    before = [*chapters, "bibliography.html"]  # the reference stands before the last part
+    assert [beside(page, "prev") for page in way] == ["index.html", *before[:-2], before[-1]]
+    assert beside(chapters[-1], "next") == "reference/index.html" and not beside(last, "next")
+
+
+@pytest.mark.parametrize("page", chapters)
+def test_next_is_the_same_page_in_prose_and_below_it(page):
     text = (site/page).read_text(encoding="utf-8")
     said = re.findall(r'<p>Next: .*?<a [^>]*href="([^"#]+)', text, re.S)
-    if said: assert re.search(r'class="next-page" href="([^"]+)"', text)[1] == said[-1]
-    else: assert page in ("10b_many.html", "18_benchmark.html"), "a chapter ends with where to go from there"
+    if said: assert beside(page, "next") == said[-1]
 
 
-def test_contents_are_by_reader(parsed):
+def test_the_sidebar_is_made_of_the_parts(parsed):
     text = (site/"02_model.html").read_text(encoding="utf-8")
-    assert re.findall(r'class="caption"[^>]*><span class="caption-text">(\w+)', text) == ["Learn", "Use", "Investigate", "Reference", "Contribute"]
+    captions = re.findall(r'class="caption"[^>]*><span class="caption-text">([^<]+)', text)
+    *parts, last = [part for part, stems in order.parts().items() if stems]
+    assert captions == [*parts, "Reference", last]
+    tree = text.split('class="sidebar-tree"')[1].split("</aside>")[0]
+    listed = re.findall(r'href="(?:(\d\w+)\.html|#)"', tree)
+    assert [stem or "02_model" for stem in listed] == order.notebooks()
 
 
 def test_the_first_page_has_its_table_and_the_citation(browser, base):
     browser.open(base + "index.html")
     assert "founding VAE" in browser.js("document.querySelector('article table').textContent")
-    assert browser.js("[...document.querySelectorAll('article p')].filter(p => p.textContent.trim().startsWith('|')).length") == 0
+    assert browser.js("""[...document.querySelectorAll("article p")]
+        .filter(p => p.textContent.trim().startsWith("|")).length""") == 0
     assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
 
 
 def test_code_can_be_copied_as_it_was_written(browser, base):
-    cells = json.loads((site/"nbs/02_model.ipynb").read_text(encoding="utf-8"))["cells"]
-    written = next(s.split("\n", 1)[1] for c in cells if (s := "".join(c["source"])).startswith("#| export\ndef mlp"))
+    start = "#| export\ndef mlp"
+    written = next(s for s in order.codes("02_model") if s.startswith(start)).split("\n", 1)[1]
     browser.open(base + "02_model.html")
     copied = browser.js("""(() => {
         const range = document.createRange(), selection = getSelection();
-        range.selectNodeContents([...document.querySelectorAll(".highlight pre")].find(p => p.textContent.startsWith("def mlp")));
+        range.selectNodeContents([...document.querySelectorAll(".highlight pre")]
+            .find(p => p.textContent.startsWith("def mlp")));
         selection.removeAllRanges(); selection.addRange(range);
         return selection.toString();
     })()""")
-    assert copied.replace("\u00a0", " ").rstrip("\n") == written
+    assert copied.rstrip("\n") == written
 
 
 @pytest.mark.parametrize("page", ["index.html", "02_model.html"])
 def test_the_drawing_of_the_vae_is_there_and_is_told(browser, base, page):
     browser.open(base + page)
-    assert browser.js("document.querySelector('figure.drawing svg').getBoundingClientRect().width") > 500
-    assert "encoder" in browser.js("document.querySelector('figure.drawing[role=img]').getAttribute('aria-label')")
+    drawn = "document.querySelector('figure.drawing svg').getBoundingClientRect().width"
+    assert browser.js(drawn) > 500
+    told = "document.querySelector('figure.drawing[role=img]').getAttribute('aria-label')"
+    assert "encoder" in browser.js(told)
 
 
 def test_names_in_prose_lead_to_their_reference(parsed):
-    assert "reference/model.html#scvae.model.generate_like" in parsed["02_model.html"].links
-    assert "reference/objective.html#scvae.objective.beta_at" in parsed["04_train.html"].links + parsed["21_contributing.html"].links
-    assert "../04b_trained.html" in {urldefrag(l)[0] for l in parsed["reference/trained.html"].links}
+    links = {page: set(parsed[page].links) for page in chapters}
+    assert "reference/scvae.model.html#scvae.model.generate_like" in links["02_model.html"]
+    own = {page: f"reference/{order.module(page[:-5])}.html" for page in chapters}
+    assert sum("#scvae." in link and not link.startswith(own[page])
+               for page in chapters for link in links[page]) > 20
+
+
+def test_the_reference_explains_parameters_and_leads_to_the_cell(browser, base):
+    browser.open(base + "reference/scvae.data.html")
+    entry = "document.getElementById('scvae.data.load').parentElement"
+    assert "data_dir" in browser.js(f"{entry}.querySelector('.field-list').textContent")
+    href = browser.js(f"{entry}.querySelector('a.external').getAttribute('href')")
+    assert href == "../00_data.html#:~:text=def%20load"
+
+
+@pytest.mark.parametrize("module", order.modules())
+def test_every_exported_name_has_an_entry(parsed, module):
+    from importlib import import_module
+    names = {f"{module}.{name}" for name in import_module(module).__all__}
+    assert names <= parsed[f"reference/{module}.html"].ids
+
+
+def test_who_is_cited_is_found_in_the_bibliography(parsed):
+    assert {"kingma2014", "hubert1985", "zeisel2015"} <= parsed["bibliography.html"].ids
+    links = [link for page in chapters for link in parsed[page].links]
+    assert sum(link.startswith("bibliography.html#") for link in links) > 10
 
 
 @pytest.mark.parametrize("page", pages)
@@ -158,17 +238,20 @@ def test_page_is_light(browser, base, page):
     browser.call("Network.clearBrowserCache")
     browser.open(base + page)
     assert browser.weight() < 800_000, "too much before the reader has scrolled"
-    browser.js("document.querySelectorAll('img').forEach(i => i.loading = 'eager'); Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)")
+    browser.js(EAGER)
     browser.settle()
     assert browser.weight() < 1_100_000, "too much with all pictures"
+
+
+RESULTS = "document.querySelectorAll('#search-results li a')"
 
 
 @pytest.mark.parametrize("word", ["generate_like", "collapse_threshold", "free bits"])
 def test_search_finds(browser, base, word):
     browser.open(f"{base}search.html?q={word.replace(' ', '+')}")
-    browser.until("document.querySelectorAll('#search-results li a').length > 0")
+    browser.until(f"{RESULTS}.length > 0")
     assert not browser.errors()
-    found = browser.js("[...document.querySelectorAll('#search-results li a')].map(a => a.getAttribute('href')).join(' ')")
+    found = browser.js(f"[...{RESULTS}].map(a => a.getAttribute('href')).join(' ')")
     if "_" in word: assert f".{word}" in found, found
 
 
@@ -177,50 +260,72 @@ def test_one_searches_by_keyboard(browser, base):
     browser.js("document.querySelector('.sidebar-search').focus()")
     browser.call("Input.insertText", text="generate_like")
     browser.key("Enter")
-    browser.until("location.pathname.endsWith('search.html') && document.querySelectorAll('#search-results li a').length > 0")
+    browser.until(f"location.pathname.endsWith('search.html') && {RESULTS}.length > 0")
 
 
-def canvas(browser): return browser.js("document.querySelector('.play canvas').toDataURL().length + ':' + document.querySelector('.play canvas').toDataURL().slice(-4000)")
+def canvas(browser):
+    "The picture that is shown."
+    data = "document.querySelector('.play canvas').toDataURL()"
+    return browser.js(f"{data}.length + ':' + {data}.slice(-4000)")
+
+
+def slider(browser):
+    "The map, the numbers and the place of the marker in a chart."
+    said = browser.js("document.querySelector('#beta-said').textContent")
+    marker = browser.js("document.querySelector('.play .marker').getAttribute('cx')")
+    return canvas(browser), said, marker
+
+
+def opened(browser, base, address, page, **size):
+    "A page from the server, or from disk."
+    browser.open((base if address == "http" else site.as_uri() + "/") + page, **size)
 
 
 @pytest.mark.parametrize("address", ["http", "file"])
 def test_the_slider_moves_the_pictures(browser, base, address):
-    browser.open((base if address == "http" else site.as_uri() + "/") + "22_slider.html")
+    opened(browser, base, address, "08_see_beta.html")
     browser.until("document.querySelector('.scvae-slider')?.dataset.shown === '1'")
-    before = canvas(browser), browser.js("document.querySelector('#beta-said').textContent"), browser.js("document.querySelector('.play .marker').getAttribute('cx')")
+    before = slider(browser)
     browser.js("document.querySelector('#beta-knob').focus()")
     for _ in range(3): browser.key("ArrowRight")
     browser.until("document.querySelector('.scvae-slider').dataset.shown === '4'")
-    after = canvas(browser), browser.js("document.querySelector('#beta-said').textContent"), browser.js("document.querySelector('.play .marker').getAttribute('cx')")
-    assert all(a != b for a, b in zip(before, after)), "map, numbers and charts change together"
+    assert all(a != b for a, b in zip(before, slider(browser))), "all change together"
     assert not browser.errors()
 
 
 @pytest.mark.parametrize("address", ["http", "file"])
 def test_one_can_walk_the_latent_space(browser, base, address):
-    browser.open((base if address == "http" else site.as_uri() + "/") + "23_walk.html", height=1400)
+    opened(browser, base, address, "09_walk.html", height=1400)
     browser.until("document.querySelector('.scvae-walk')?.dataset.shown !== undefined")
-    assert float(browser.js("document.querySelector('.scvae-walk').dataset.error")) < 0.05, "the page's decoder is the one that was trained"
-    first = browser.js("document.querySelector('.play .said').textContent")
+    error = browser.js("document.querySelector('.scvae-walk').dataset.error")
+    assert float(error) < 0.05, "the page's decoder is the one that was trained"
+    said = "document.querySelector('.play .said').textContent"
+    first = browser.js(said)
     browser.js("document.querySelector('.play canvas').focus()")
     for name in ("ArrowRight", "ArrowRight", "Enter"): browser.key(name)
-    browser.until(f"document.querySelector('.play .said').textContent !== {first!r}")
-    picture, box = canvas(browser), browser.js("(r => [r.x, r.y, r.width])(document.querySelector('.play canvas').getBoundingClientRect())")
-    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-        browser.call("Input.dispatchMouseEvent", type=kind, x=box[0] + .8 * box[2], y=box[1] + .3 * box[2], button="none" if kind == "mouseMoved" else "left", clickCount=1)
+    browser.until(f"{said} !== {first!r}")
+    picture = canvas(browser)
+    box = "document.querySelector('.play canvas').getBoundingClientRect()"
+    left, top, width = browser.js(f"(r => [r.x, r.y, r.width])({box})")
+    browser.click(left + .8 * width, top + .3 * width)
     assert canvas(browser) != picture
-    assert "generated like cell" in browser.js("document.querySelector('.play .said').textContent")
+    assert "generated like cell" in browser.js(said)
     browser.key("w")
     for name in ("ArrowLeft", "ArrowLeft", "Enter"): browser.key(name)
-    browser.until("document.querySelector('.play .said').textContent.includes('50 % of the way')")
+    browser.until(f"{said}.includes('50 % of the way')")
     assert not browser.errors()
 
 
+def brightness(browser, what):
+    "Red, green and blue of the page's text or ground, added."
+    color = browser.js(f"getComputedStyle(document.body)[{what!r}]")
+    return sum(map(int, re.findall(r"\d+", color)[:3]))
+
+
 def test_dark_mode_is_dark(browser, base):
-    light = "(c => c[0] + c[1] + c[2])(getComputedStyle(document.body)[{!r}].match(/\\d+/g).map(Number))"
     for dark in (True, False):
         browser.open(base + "02_model.html", dark=dark)
-        text, ground = browser.js(light.format("color")), browser.js(light.format("backgroundColor"))
+        text, ground = brightness(browser, "color"), brightness(browser, "backgroundColor")
         assert (text > 550 and ground < 120) if dark else (text < 120 and ground > 700)
 
 

@@ -1,4 +1,6 @@
-"""Train scvi-tools' SCVI, everything at its defaults unless told otherwise, on one count matrix. Writes the cells' latents (OUT.npy) and how they came about (OUT.json)."""
+"""Train scvi-tools' SCVI on one count matrix, everything at its defaults unless told otherwise.
+
+Writes the cells' latents (OUT.npy) and how they came about (OUT.json)."""
 import argparse, json, os, platform, sys, threading, time, warnings
 from importlib import metadata, util
 from pathlib import Path
@@ -9,27 +11,40 @@ from scipy import sparse
 def arguments(argv=None):
     "What was asked for; what cannot be done is told in one sentence, with exit code 2."
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("counts", type=Path, help="the matrix, cells x genes, as scipy.sparse.save_npz wrote it")
-    parser.add_argument("out", type=Path, help="where to write, without an ending")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
-    parser.add_argument("--epochs", type=int, help="[SCVI's own default for this number of cells: 400, fewer above 20000 cells]")
-    parser.add_argument("--likelihood", choices=("poisson", "nb", "zinb"), help="[SCVI's own default: zinb]")
-    parser.add_argument("--all-cells", action="store_true", help="hold no cells out, to time epochs over all of them")
-    parser.add_argument("--threads", type=int, default=1, help="threads that torch uses [1]")
-    parser.add_argument("--parent", type=int, help="end when the process with this id, which started this one, is gone")
+    add = parser.add_argument
+    add("counts", type=Path, help="the matrix, cells x genes, as scipy.sparse.save_npz wrote it")
+    add("out", type=Path, help="where to write, without an ending")
+    add("--seed", type=int, default=0, help="of everything random [0]")
+    add("--epochs", type=int, help="[SCVI's own default: 400, fewer above 20000 cells]")
+    add("--likelihood", choices=("poisson", "nb", "zinb"), help="[SCVI's own default: zinb]")
+    add("--all-cells", action="store_true", help="hold no cells out, to time epochs over all")
+    add("--threads", type=int, default=1, help="threads that torch uses [1]")
+    add("--parent", type=int, help="end when the process with this id, the starter, is gone")
     args = parser.parse_args(argv)
-    if args.seed < 0: parser.error(f"--seed is {args.seed}: give 0 or more")
-    if args.epochs is not None and args.epochs < 1: parser.error(f"--epochs is {args.epochs}: give 1 or more")
-    if not args.counts.is_file(): parser.error(f"there is no file {args.counts}: write the counts there with scipy.sparse.save_npz")
-    if util.find_spec("scvi") is None: parser.error(f"{sys.executable} has no scvi-tools: use .venv-peers/bin/python, which `make peers` sets up")
+    if fault := fault_of(args): parser.error(fault)
     return args
+
+
+def fault_of(args):
+    "What cannot be done, in a sentence, or None."
+    if args.seed < 0: return f"--seed is {args.seed}: give 0 or more"
+    if args.epochs is not None and args.epochs < 1:
+        return f"--epochs is {args.epochs}: give 1 or more"
+    if not args.counts.is_file():
+        return f"there is no file {args.counts}: write the counts there with scipy.sparse.save_npz"
+    if util.find_spec("scvi") is None:
+        return (f"{sys.executable} has no scvi-tools: use .venv-peers/bin/python, "
+                "which `make peers` sets up")
 
 
 def read_counts(path):
     "The matrix as CSR float32, if it holds counts."
     try: X = sparse.csr_matrix(sparse.load_npz(path), dtype=np.float32)
-    except Exception as e: sys.exit(f"{path} cannot be read as a sparse matrix ({type(e).__name__}): write it again with scipy.sparse.save_npz")
-    if (X.data < 0).any() or (X.data != np.rint(X.data)).any(): sys.exit(f"{path} holds numbers that are not counts: SCVI needs raw counts")
+    except Exception as e:
+        sys.exit(f"{path} cannot be read as a sparse matrix ({type(e).__name__}): "
+                 "write it again with scipy.sparse.save_npz")
+    if (X.data < 0).any() or (X.data != np.rint(X.data)).any():
+        sys.exit(f"{path} holds numbers that are not counts: SCVI needs raw counts")
     return X
 
 
@@ -47,7 +62,8 @@ def stopwatch():
     class Stopwatch(Callback):
         seconds = []
         def on_train_epoch_start(self, *_): self.start = time.perf_counter()
-        def on_train_epoch_end(self, *_): self.seconds.append(round(time.perf_counter() - self.start, 4))
+        def on_train_epoch_end(self, *_):
+            self.seconds.append(round(time.perf_counter() - self.start, 4))
     return Stopwatch()
 
 
@@ -58,30 +74,42 @@ def train(X, seed, epochs, likelihood=None, all_cells=False):
     adata, watch = anndata.AnnData(X), stopwatch()
     scvi.model.SCVI.setup_anndata(adata)
     model = scvi.model.SCVI(adata, **({"gene_likelihood": likelihood} if likelihood else {}))
-    model.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False, callbacks=[watch], **({"train_size": 1.} if all_cells else {}))
+    more = {"train_size": 1.} if all_cells else {}
+    model.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False,
+                callbacks=[watch], **more)
     return model, model.get_latent_representation(), watch.seconds
 
 
 def settings(model):
     "What the model and its training really used, by the names that our recipes use."
-    given, plan, data = model.init_params_["non_kwargs"], model.trainer.lightning_module, model.trainer.datamodule
-    return dict(n_latent=given["n_latent"], hidden=[given["n_hidden"]] * given["n_layers"], dropout=given["dropout_rate"], likelihood=given["gene_likelihood"],
-                epochs=len(model.history["elbo_train"]), lr=plan.lr, batch_size=data.data_loader_kwargs["batch_size"], warmup=plan.n_epochs_kl_warmup)
+    given, trainer = model.init_params_["non_kwargs"], model.trainer
+    plan = trainer.lightning_module
+    return dict(
+        n_latent=given["n_latent"], hidden=[given["n_hidden"]] * given["n_layers"],
+        dropout=given["dropout_rate"], likelihood=given["gene_likelihood"],
+        epochs=len(model.history["elbo_train"]), lr=plan.lr,
+        batch_size=trainer.datamodule.data_loader_kwargs["batch_size"],
+        warmup=plan.n_epochs_kl_warmup)
 
 
 def losses(model):
-    "Of each epoch: KL weight, reconstruction loss and KL per cell, on the cells that SCVI trains on (nine in ten)."
+    "Of each epoch: KL weight, reconstruction loss and KL per cell that was trained on (9 in 10)."
     names = dict(recon="reconstruction_loss_train", kl="kl_local_train", loss="train_loss")
-    epochs, warmup = len(model.history["train_loss"]), model.trainer.lightning_module.n_epochs_kl_warmup
-    return dict(epoch=list(range(1, epochs + 1)), beta=[min(e / warmup, 1) for e in range(epochs)]) | {
-        k: [float(v) for v in model.history[name].iloc[:, 0]] for k, name in names.items()}
+    epochs, plan = len(model.history["train_loss"]), model.trainer.lightning_module
+    beta = [min(epoch / plan.n_epochs_kl_warmup, 1) for epoch in range(epochs)]
+    values = {k: list(map(float, model.history[name].iloc[:, 0])) for k, name in names.items()}
+    return dict(epoch=list(range(1, epochs + 1)), beta=beta) | values
 
 
 def peak_mb():
     "Peak resident memory of this process in MB."
-    if Path("/proc/self/status").exists(): return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(l for l in status.read_text().splitlines() if l.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
     import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def main():
@@ -95,14 +123,23 @@ def main():
     start, cpu = time.perf_counter(), time.process_time()
     model, Z, epoch_seconds = train(X, args.seed, args.epochs, args.likelihood, args.all_cells)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in ("torch", "numpy", "scvi-tools")}
-    report = dict(counts=args.counts.name, seed=args.seed, seconds=round(seconds, 2), cpu_seconds=round(cpu, 2), epoch_seconds=epoch_seconds, peak_mb=round(peak_mb()), imported_mb=round(imported), threads=args.threads, versions=versions,
-                  settings=settings(model), losses=losses(model))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    np.save(f"{args.out}.npy", Z)
-    part = Path(f"{args.out}.json.part")
+    packages = ("torch", "numpy", "scvi-tools")
+    versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
+    report = dict(
+        counts=args.counts.name, seed=args.seed, seconds=round(seconds, 2),
+        cpu_seconds=round(cpu, 2), epoch_seconds=epoch_seconds, peak_mb=round(peak_mb()),
+        imported_mb=round(imported), threads=args.threads, versions=versions,
+        settings=settings(model), losses=losses(model))
+    write(args.out, Z, report)
+
+
+def write(out, Z, report):
+    "The report last, so that where there is one the latents are whole."
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.save(f"{out}.npy", Z)
+    part = Path(f"{out}.json.part")
     part.write_text(json.dumps(report))
-    os.replace(part, f"{args.out}.json")  # last, so that where there is a report the latents are whole
+    os.replace(part, f"{out}.json")
 
 
 if __name__ == "__main__": main()

@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
-    "fit": "trained", "fit_many": "many", "SCVAE": "trained", "load_model": "trained", "score": "metrics", "study": "studies", "consensus": "ensembles", "search": "tuning",
+    "fit": "fitting", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
 }
 __all__ = list(_home)
 

@@ -1,4 +1,7 @@
-"Whatever can be wrong with the input ends in one sentence that says what to do; whatever holds counts, in whatever form, gives the same latents."
+"""Whatever can be wrong with the input ends in one sentence that says what to do.
+
+Whatever holds counts, in whatever form, gives the same latents."""
+
 import contextlib, gzip, json, os, shutil, subprocess, sys, tempfile, warnings
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, pytest, scanpy as sc
@@ -15,10 +18,26 @@ def cells(n=130):
     return adata
 
 
-def with_X(X): a = cells(); return ad.AnnData(X, a.obs, a.var)
-def changed(change): a = cells(); change(a); return a
-def edit(i, j, value): X = cells().X.toarray(); X[i, j] = value; return with_X(X)
-def logged(a): sc.pp.normalize_total(a); sc.pp.log1p(a)
+def with_X(X):
+    a = cells()
+    return ad.AnnData(X, a.obs, a.var)
+
+
+def changed(change):
+    a = cells()
+    change(a)
+    return a
+
+
+def edit(i, j, value):
+    X = cells().X.toarray()
+    X[i, j] = value
+    return with_X(X)
+
+
+def logged(a):
+    sc.pp.normalize_total(a)
+    sc.pp.log1p(a)
 
 
 def scaled(a):
@@ -39,7 +58,11 @@ def plain(vae):
 
 # ---------------------------------------------------------------- the same counts in other forms
 
-def wide(X): X = X.copy(); X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64); return X
+
+def wide(X):
+    X = X.copy()
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
 
 
 def doubled(X):
@@ -48,24 +71,60 @@ def doubled(X):
     first = np.floor(X.data / 2)
     indptr = np.concatenate([[0], np.cumsum(2 * np.bincount(X.row, minlength=X.shape[0]))])
     order = np.argsort(np.tile(X.row, 2), kind="stable")
-    return sparse.csr_matrix((np.concatenate([first, X.data - first])[order], np.tile(X.col, 2)[order], indptr), X.shape)
+    return sparse.csr_matrix(
+        (np.concatenate([first, X.data - first])[order], np.tile(X.col, 2)[order], indptr), X.shape
+    )
 
 
 def backwards(X):
     "Indices in falling order."
     parts = [slice(a, b) for a, b in zip(X.indptr, X.indptr[1:])]
-    return sparse.csr_matrix((np.concatenate([X.data[p][::-1] for p in parts]), np.concatenate([X.indices[p][::-1] for p in parts]), X.indptr), X.shape)
+    return sparse.csr_matrix(
+        (
+            np.concatenate([X.data[p][::-1] for p in parts]),
+            np.concatenate([X.indices[p][::-1] for p in parts]),
+            X.indptr,
+        ),
+        X.shape,
+    )
 
 
-def zeros(X): X = X.toarray(); X[X == 0] = -1; X = sparse.csr_matrix(X); X.data[X.data < 0] = 0; return X
-def dask(X, chunk=50): return pytest.importorskip("dask.array").from_array(X, chunks=(chunk, X.shape[1]), asarray=False)
+def zeros(X):
+    X = X.toarray()
+    X[X == 0] = -1
+    X = sparse.csr_matrix(X)
+    X.data[X.data < 0] = 0
+    return X
+
+
+def dask(X, chunk=50):
+    return pytest.importorskip("dask.array").from_array(
+        X, chunks=(chunk, X.shape[1]), asarray=False
+    )
 
 
 FORMS = {
-    "csc": lambda X: X.tocsc(), "csr_array": sparse.csr_array, "csc_array": sparse.csc_array, "dense": lambda X: X.toarray(), "fortran": lambda X: np.asfortranarray(X.toarray()),
-    "float64": lambda X: X.astype(float), "float16": lambda X: X.toarray().astype(np.float16), "longdouble": lambda X: X.toarray().astype(np.longdouble), "int64": lambda X: X.astype(np.int64),
-    "uint16": lambda X: X.astype(np.uint16), "int16 csc": lambda X: X.tocsc().astype(np.int16), "uint64": lambda X: X.astype(np.uint64), "object": lambda X: X.toarray().astype(object), "64-bit indices": wide, "64-bit indices, csc": lambda X: wide(X.tocsc()),
-    "two entries a count": doubled, "unsorted": backwards, "explicit zeros": zeros, "dask": lambda X: dask(X.toarray()), "dask, one block": lambda X: dask(X.toarray(), 130), "dask of csr": dask,
+    "csc": lambda X: X.tocsc(),
+    "csr_array": sparse.csr_array,
+    "csc_array": sparse.csc_array,
+    "dense": lambda X: X.toarray(),
+    "fortran": lambda X: np.asfortranarray(X.toarray()),
+    "float64": lambda X: X.astype(float),
+    "float16": lambda X: X.toarray().astype(np.float16),
+    "longdouble": lambda X: X.toarray().astype(np.longdouble),
+    "int64": lambda X: X.astype(np.int64),
+    "uint16": lambda X: X.astype(np.uint16),
+    "int16 csc": lambda X: X.tocsc().astype(np.int16),
+    "uint64": lambda X: X.astype(np.uint64),
+    "object": lambda X: X.toarray().astype(object),
+    "64-bit indices": wide,
+    "64-bit indices, csc": lambda X: wide(X.tocsc()),
+    "two entries a count": doubled,
+    "unsorted": backwards,
+    "explicit zeros": zeros,
+    "dask": lambda X: dask(X.toarray()),
+    "dask, one block": lambda X: dask(X.toarray(), 130),
+    "dask of csr": dask,
     "read only": lambda X: (lambda D: (D.setflags(write=False), D)[1])(X.toarray()),
 }
 
@@ -83,10 +142,12 @@ def test_every_form_of_the_counts_gives_the_same_latents(form, vae, plain):
     np.testing.assert_array_equal(adata.obsm["again"], plain)
 
 
-@pytest.mark.parametrize("matrix", [lambda X: X, lambda X: X.tocsc(), lambda X: X.toarray()], ids=["csr", "csc", "dense"])
+@pytest.mark.parametrize(
+    "matrix", [lambda X: X, lambda X: X.tocsc(), lambda X: X.toarray()], ids=["csr", "csc", "dense"]
+)
 def test_a_matrix_that_stays_on_disk(matrix, vae, plain, tmp_path):
-    with_X(matrix(cells().X)).write_h5ad(tmp_path/"x.h5ad")
-    adata = ad.read_h5ad(tmp_path/"x.h5ad", backed="r")
+    with_X(matrix(cells().X)).write_h5ad(tmp_path / "x.h5ad")
+    adata = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
     scvae.fit(adata, **QUICK)
     assert adata.isbacked
     np.testing.assert_array_equal(adata.obsm["X_scvae"], plain)
@@ -101,68 +162,174 @@ def test_views_are_fitted_like_copies():
     view = whole[pick][:, 10:]
     copy = view.copy()
     with warnings.catch_warnings(action="ignore"):  # anndata says that the view becomes a copy
-        for a in (view, copy): scvae.fit(a, **QUICK)
+        for a in (view, copy):
+            scvae.fit(a, **QUICK)
     np.testing.assert_array_equal(view.obsm["X_scvae"], copy.obsm["X_scvae"])
 
 
 def test_genes_without_counts_and_genes_of_one_name(vae, plain):
     twice = changed(lambda a: setattr(a, "var_names", ["same", "same", *a.var_names[2:]]))
-    with pytest.warns(UserWarning, match="genes of the same name.*'same'.*var_names_make_unique"): of_twice = scvae.fit(twice, **QUICK)
+    with pytest.warns(UserWarning, match="genes of the same name.*'same'.*var_names_make_unique"):
+        of_twice = scvae.fit(twice, **QUICK)
     np.testing.assert_array_equal(twice.obsm["X_scvae"], plain)
     np.testing.assert_array_equal(of_twice.encode(twice), plain)
-    unique = twice.copy(); unique.var_names_make_unique()
-    with pytest.raises(ValueError, match="fitted on genes of the same name.*'same'.*fit again"): of_twice.encode(unique)
+    unique = twice.copy()
+    unique.var_names_make_unique()
+    with pytest.raises(ValueError, match="fitted on genes of the same name.*'same'.*fit again"):
+        of_twice.encode(unique)
     a, blank = cells(), sparse.csr_matrix((130, 5), dtype=np.float32)
-    more = ad.AnnData(sparse.hstack([a.X, blank], "csr"), a.obs, pd.DataFrame(index=[*a.var_names, *"vwxyz"]))
+    more = ad.AnnData(
+        sparse.hstack([a.X, blank], "csr"), a.obs, pd.DataFrame(index=[*a.var_names, *"vwxyz"])
+    )
     assert not set("vwxyz") & set(scvae.fit(more, **QUICK).genes)
-    with warnings.catch_warnings(): warnings.simplefilter("error"); scvae.fit(more, **QUICK | dict(n_top_genes=None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scvae.fit(more, **QUICK | dict(n_top_genes=None))
     assert np.isfinite(more.obsm["X_scvae"]).all()
 
 
 # ---------------------------------------------------------------- what is no count matrix
 
-def fit(adata, **options): return scvae.fit(adata, **QUICK | options)
+
+def fit(adata, **options):
+    return scvae.fit(adata, **QUICK | options)
 
 
 BAD = [  # what, cells, call, error, what its sentence says
-    ("half", lambda: edit(2, 3, .5), fit, ValueError, ["not whole numbers, such as 0.5", "adata.X", "before normalisation"]),
+    (
+        "half",
+        lambda: edit(2, 3, 0.5),
+        fit,
+        ValueError,
+        ["not whole numbers, such as 0.5", "adata.X", "before normalisation"],
+    ),
     ("negative", lambda: edit(2, 3, -1), fit, ValueError, ["negative values, down to -1"]),
     ("nan", lambda: edit(2, 3, np.nan), fit, ValueError, ["NaN"]),
     ("inf", lambda: edit(2, 3, np.inf), fit, ValueError, ["infinite"]),
     ("nan in csc", lambda: with_X(edit(2, 3, np.nan).X.T.copy().T), fit, ValueError, ["NaN"]),
-    ("logged", lambda: changed(logged), fit, ValueError, ["looks log-normalised", "not whole numbers"]),
-    ("logged, note lost", lambda: changed(lambda a: (logged(a), a.uns.clear())), fit, ValueError, ["looks log-normalised"]),
-    ("log(1 + count)", lambda: changed(lambda a: setattr(a, "X", a.X.log1p())), fit, ValueError, ["looks log-normalised"]),
-    ("logged, counts in a layer", lambda: changed(lambda a: (a.layers.update(raw_counts=a.X.copy()), logged(a))), fit, ValueError, ["layer='raw_counts'"]),
-    ("logged, counts in raw", lambda: changed(lambda a: (setattr(a, "raw", a.copy()), logged(a))), fit, ValueError, ["adata.raw.to_adata()"]),
-    ("logged, logged in raw", lambda: changed(lambda a: (logged(a), setattr(a, "raw", a))), fit, ValueError, ["looks log-normalised", "before normalisation"]),
-    ("normalised only", lambda: changed(sc.pp.normalize_total), fit, ValueError, ["looks normalised", "all cells have the same total"]),
+    (
+        "logged",
+        lambda: changed(logged),
+        fit,
+        ValueError,
+        ["looks log-normalised", "not whole numbers"],
+    ),
+    (
+        "logged, note lost",
+        lambda: changed(lambda a: (logged(a), a.uns.clear())),
+        fit,
+        ValueError,
+        ["looks log-normalised"],
+    ),
+    (
+        "log(1 + count)",
+        lambda: changed(lambda a: setattr(a, "X", a.X.log1p())),
+        fit,
+        ValueError,
+        ["looks log-normalised"],
+    ),
+    (
+        "logged, counts in a layer",
+        lambda: changed(lambda a: (a.layers.update(raw_counts=a.X.copy()), logged(a))),
+        fit,
+        ValueError,
+        ["layer='raw_counts'"],
+    ),
+    (
+        "logged, counts in raw",
+        lambda: changed(lambda a: (setattr(a, "raw", a.copy()), logged(a))),
+        fit,
+        ValueError,
+        ["adata.raw.to_adata()"],
+    ),
+    (
+        "logged, logged in raw",
+        lambda: changed(lambda a: (logged(a), setattr(a, "raw", a))),
+        fit,
+        ValueError,
+        ["looks log-normalised", "before normalisation"],
+    ),
+    (
+        "normalised only",
+        lambda: changed(sc.pp.normalize_total),
+        fit,
+        ValueError,
+        ["looks normalised", "all cells have the same total"],
+    ),
     ("scaled", lambda: changed(scaled), fit, ValueError, ["negative values", "looks scaled"]),
-    ("bad layer", lambda: changed(lambda a: a.layers.update(l=a.X.log1p())), lambda a: fit(a, layer="l"), ValueError, ["adata.layers['l'] holds", "adata.X holds counts: leave layer= out"]),
-    ("words", lambda: with_X(np.full((130, 40), "many", object)), fit, ValueError, ["not numbers", "'many'"]),
+    (
+        "bad layer",
+        lambda: changed(lambda a: a.layers.update(l=a.X.log1p())),
+        lambda a: fit(a, layer="l"),
+        ValueError,
+        ["adata.layers['l'] holds", "adata.X holds counts: leave layer= out"],
+    ),
+    (
+        "words",
+        lambda: with_X(np.full((130, 40), "many", object)),
+        fit,
+        ValueError,
+        ["not numbers", "'many'"],
+    ),
     ("None", lambda: with_X(np.full((130, 40), None, object)), fit, ValueError, ["NaN"]),
     ("complex", lambda: with_X(cells().X.astype(complex)), fit, ValueError, ["not numbers"]),
     ("no X", lambda: changed(lambda a: setattr(a, "X", None)), fit, ValueError, ["no X"]),
-    ("no X, layer", lambda: changed(lambda a: (a.layers.update(counts=a.X), setattr(a, "X", None))), fit, ValueError, ["no X", "layer='counts'"]),
-    ("empty cells", lambda: edit([2, 5], slice(None), 0), fit, ValueError, ["2 of 130 cells have no counts", "filter_cells"]),
+    (
+        "no X, layer",
+        lambda: changed(lambda a: (a.layers.update(counts=a.X), setattr(a, "X", None))),
+        fit,
+        ValueError,
+        ["no X", "layer='counts'"],
+    ),
+    (
+        "empty cells",
+        lambda: edit([2, 5], slice(None), 0),
+        fit,
+        ValueError,
+        ["2 of 130 cells have no counts", "filter_cells"],
+    ),
     ("no cells", lambda: cells()[:0].copy(), fit, ValueError, ["0 cells"]),
     ("no genes", lambda: cells()[:, :0].copy(), fit, ValueError, ["0 genes"]),
-    ("one gene", lambda: edit(slice(None), 0, 1)[:, :1].copy(), fit, ValueError, ["1 gene", "at least 2"]),
+    (
+        "one gene",
+        lambda: edit(slice(None), 0, 1)[:, :1].copy(),
+        fit,
+        ValueError,
+        ["1 gene", "at least 2"],
+    ),
     ("one cell", lambda: cells(1), fit, ValueError, ["1 cell", "at least 2"]),
     ("a matrix", lambda: cells().X, fit, TypeError, ["AnnData", "csr_matrix"]),
     ("a path", lambda: "my.h5ad", fit, TypeError, ["scvae.load('my.h5ad')"]),
     ("layer", cells, lambda a: fit(a, layer="raw"), KeyError, ["no layer 'raw'"]),
-    ("batch_key", cells, lambda a: fit(a, batch_key="donor"), KeyError, ["no column 'donor'", "type, subtype, batch"]),
-    ("batch NaN", lambda: changed(lambda a: a.obs.loc.__setitem__((a.obs_names[:3], "batch"), None)), lambda a: fit(a, batch_key="batch"), ValueError, ["no value in 3 of 130 cells"]),
+    (
+        "batch_key",
+        cells,
+        lambda a: fit(a, batch_key="donor"),
+        KeyError,
+        ["no column 'donor'", "type, subtype, batch"],
+    ),
+    (
+        "batch NaN",
+        lambda: changed(lambda a: a.obs.loc.__setitem__((a.obs_names[:3], "batch"), None)),
+        lambda a: fit(a, batch_key="batch"),
+        ValueError,
+        ["no value in 3 of 130 cells"],
+    ),
     ("option", cells, lambda a: fit(a, epoch=3), TypeError, ["epoch", "epochs"]),
     ("likelihood", cells, lambda a: fit(a, likelihood="normal"), ValueError, ["'gaussian'"]),
     ("norm", cells, lambda a: fit(a, norm="instance"), ValueError, ["'batch'"]),
     ("n_latent", cells, lambda a: fit(a, n_latent=0), ValueError, ["n_latent"]),
     ("hidden", cells, lambda a: fit(a, hidden=(8, 0)), ValueError, ["hidden"]),
     ("n_top_genes", cells, lambda a: fit(a, n_top_genes=0), ValueError, ["n_top_genes is 0"]),
-    ("one top gene", cells, lambda a: fit(a, n_top_genes=1), ValueError, ["n_top_genes", "at least 2"]),
+    (
+        "one top gene",
+        cells,
+        lambda a: fit(a, n_top_genes=1),
+        ValueError,
+        ["n_top_genes", "at least 2"],
+    ),
     ("epochs", cells, lambda a: fit(a, epochs=0), ValueError, ["epochs"]),
-    ("all held out", cells, lambda a: fit(a, held_out=.999), ValueError, ["held_out"]),
+    ("all held out", cells, lambda a: fit(a, held_out=0.999), ValueError, ["held_out"]),
     ("device", cells, lambda a: fit(a, device="cuda:7"), ValueError, ["device", "'cpu'"]),
     ("precision", cells, lambda a: fit(a, precision="half"), ValueError, ["'bfloat16'"]),
 ]
@@ -170,69 +337,118 @@ BAD = [  # what, cells, call, error, what its sentence says
 
 def refuses(error, said, call, *args):
     "Check that a call ends in one of our sentences."
-    with warnings.catch_warnings(action="ignore"), pytest.raises(error) as caught: call(*args)
+    with warnings.catch_warnings(action="ignore"), pytest.raises(error) as caught:
+        call(*args)
     text = str(caught.value.args[0]) if isinstance(caught.value, KeyError) else str(caught.value)
-    for fragment in said: assert fragment in text, text
+    for fragment in said:
+        assert fragment in text, text
     assert "\n" not in text and "Traceback" not in text
     frames = [str(f.path) for f in caught.traceback]
-    assert Path(frames[-1]).parent.name == "scvae", f"raised in {frames[-1]}: {text}"  # by us, not by a library
+    assert Path(frames[-1]).parent.name == "scvae", (
+        f"raised in {frames[-1]}: {text}"
+    )  # by us, not by a library
     return text
 
 
 @pytest.mark.parametrize("make, call, error, said", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
 def test_fit_refuses_before_it_trains(make, call, error, said, monkeypatch):
     adata = make()
-    def begun(*a, **k): raise AssertionError("training had begun")
+
+    def begun(*a, **k):
+        raise AssertionError("training had begun")
+
     monkeypatch.setattr(scvae.train, "train_epoch", begun)
     keys = list(adata.obsm) if isinstance(adata, ad.AnnData) else None
     refuses(error, said, call, adata)
-    if keys is not None: assert list(adata.obsm) == keys and "scvae" not in adata.uns
+    if keys is not None:
+        assert list(adata.obsm) == keys and "scvae" not in adata.uns
 
 
 def test_fewer_cells_than_a_batch_is_said():
-    with pytest.warns(UserWarning, match="20 cells, fewer than a minibatch of 128.*smaller batch_size"): fit(cells(20))
+    with pytest.warns(
+        UserWarning, match="20 cells, fewer than a minibatch of 128.*smaller batch_size"
+    ):
+        fit(cells(20))
 
 
 def test_a_view_of_a_file_is_refused_before_work(tmp_path, monkeypatch):
-    cells().write_h5ad(tmp_path/"x.h5ad")
-    adata = ad.read_h5ad(tmp_path/"x.h5ad", backed="r")
+    cells().write_h5ad(tmp_path / "x.h5ad")
+    adata = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
     monkeypatch.setattr(scvae.train, "train_epoch", None)
     refuses(ValueError, ["view of a file", "to_memory()"], fit, adata[:100])
     adata.file.close()
 
 
 BAD_CELLS = [
-    ("half", lambda: edit(2, 3, .5), ValueError, ["not whole numbers"]),
+    ("half", lambda: edit(2, 3, 0.5), ValueError, ["not whole numbers"]),
     ("nan", lambda: edit(2, 3, np.nan), ValueError, ["NaN"]),
     ("negative", lambda: edit(2, 3, -1), ValueError, ["negative"]),
     ("logged", lambda: changed(logged), ValueError, ["looks log-normalised"]),
-    ("empty cells", lambda: edit([2, 5], slice(None), 0), ValueError, ["2 of 130 cells have no counts"]),
+    (
+        "empty cells",
+        lambda: edit([2, 5], slice(None), 0),
+        ValueError,
+        ["2 of 130 cells have no counts"],
+    ),
     ("no cells", lambda: cells()[:0].copy(), ValueError, ["0 cells"]),
-    ("other genes", lambda: changed(lambda a: setattr(a, "var_names", [f"ENSG{i}" for i in range(40)])), ValueError, ["0 of the 30 genes", "same species"]),
-    ("fewer genes, no names", lambda: ad.AnnData(cells().X[:, :20]), ValueError, ["20", "40 genes"]),
-    ("twice the same gene", lambda: changed(lambda a: setattr(a, "var_names", [a.var_names[0], *a.var_names[:39]])), ValueError, ["var_names_make_unique"]),
-    ("none of its genes", lambda: changed(lambda a: (a.X.__setitem__((4, slice(20)), 0), a.X.__setitem__((4, slice(20, 40)), 0), a.X.__setitem__((4, 0), 3), setattr(a, "var_names", ["other", *a.var_names[1:]]))),
-     ValueError, ["1 of 130 cells have no counts in the model's genes", "leave these cells out"]),
+    (
+        "other genes",
+        lambda: changed(lambda a: setattr(a, "var_names", [f"ENSG{i}" for i in range(40)])),
+        ValueError,
+        ["0 of the 30 genes", "same species"],
+    ),
+    (
+        "fewer genes, no names",
+        lambda: ad.AnnData(cells().X[:, :20]),
+        ValueError,
+        ["20", "40 genes"],
+    ),
+    (
+        "twice the same gene",
+        lambda: changed(lambda a: setattr(a, "var_names", [a.var_names[0], *a.var_names[:39]])),
+        ValueError,
+        ["var_names_make_unique"],
+    ),
+    (
+        "none of its genes",
+        lambda: changed(
+            lambda a: (
+                a.X.__setitem__((4, slice(20)), 0),
+                a.X.__setitem__((4, slice(20, 40)), 0),
+                a.X.__setitem__((4, 0), 3),
+                setattr(a, "var_names", ["other", *a.var_names[1:]]),
+            )
+        ),
+        ValueError,
+        ["1 of 130 cells have no counts in the model's genes", "leave these cells out"],
+    ),
     ("a matrix", lambda: cells().X, TypeError, ["AnnData"]),
 ]
 
 
-@pytest.mark.parametrize("make, error, said", [b[1:] for b in BAD_CELLS], ids=[b[0] for b in BAD_CELLS])
+@pytest.mark.parametrize(
+    "make, error, said", [b[1:] for b in BAD_CELLS], ids=[b[0] for b in BAD_CELLS]
+)
 @pytest.mark.parametrize("method", ["encode", "reconstruction_error", "normalized_expression"])
 def test_a_model_refuses_cells(method, make, error, said, vae):
-    with warnings.catch_warnings(action="ignore"): refuses(error, said, getattr(vae, method), make())
+    with warnings.catch_warnings(action="ignore"):
+        refuses(error, said, getattr(vae, method), make())
 
 
 # ---------------------------------------------------------------- files
+
 
 @contextlib.contextmanager
 def as_nobody():
     "Without the rights of root, for whom nothing is forbidden."
     root = os.geteuid() == 0
-    if root: os.seteuid(65534)
-    try: yield
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
     finally:
-        if root: os.seteuid(0)
+        if root:
+            os.seteuid(0)
 
 
 @pytest.fixture
@@ -244,51 +460,107 @@ def folder():
     shutil.rmtree(path)
 
 
-def whole(path): cells().write_h5ad(path); return path.read_bytes()
-def put(content): return lambda path: path.write_bytes(content)
+def whole(path):
+    cells().write_h5ad(path)
+    return path.read_bytes()
+
+
+def put(content):
+    return lambda path: path.write_bytes(content)
 
 
 FILES = [  # name, what writes it, error, what the sentence says
-    ("cut.h5ad", lambda p: p.write_bytes(whole(p)[:9000]), ValueError, ["cut short", "copy or download it again"]),
+    (
+        "cut.h5ad",
+        lambda p: p.write_bytes(whole(p)[:9000]),
+        ValueError,
+        ["cut short", "copy or download it again"],
+    ),
     ("text.h5ad", put(b"cell,gene\n1,2\n"), ValueError, ["is no HDF5 file"]),
     ("empty.h5ad", put(b""), ValueError, ["is empty"]),
-    ("zipped.h5ad", lambda p: p.write_bytes(gzip.compress(whole(p))), ValueError, ["gzip", "gunzip"]),
+    (
+        "zipped.h5ad",
+        lambda p: p.write_bytes(gzip.compress(whole(p))),
+        ValueError,
+        ["gzip", "gunzip"],
+    ),
     ("page.h5ad", put(b"<!DOCTYPE html><html>"), ValueError, ["web page", "download"]),
     ("page.h5", put(b"\n  <html lang='en'>"), ValueError, ["web page"]),
-    ("lfs.h5ad", put(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), ValueError, ["git-lfs", "git lfs pull"]),
-    ("other.h5ad", lambda p: h5py.File(p, "w").create_dataset("x", data=1).file.close(), ValueError, ["another kind of file"]),
-    ("other.h5", lambda p: h5py.File(p, "w").create_dataset("x", data=1).file.close(), ValueError, ["10x"]),
+    (
+        "lfs.h5ad",
+        put(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        ValueError,
+        ["git-lfs", "git lfs pull"],
+    ),
+    (
+        "other.h5ad",
+        lambda p: h5py.File(p, "w").create_dataset("x", data=1).file.close(),
+        ValueError,
+        ["another kind of file"],
+    ),
+    (
+        "other.h5",
+        lambda p: h5py.File(p, "w").create_dataset("x", data=1).file.close(),
+        ValueError,
+        ["10x"],
+    ),
     ("folder.h5ad", lambda p: p.mkdir(), ValueError, ["is a folder"]),
     ("tenx", lambda p: p.mkdir(), ValueError, ["matrix.mtx"]),
-    ("half", lambda p: (p.mkdir(), (p/"matrix.mtx").touch(), (p/"features.tsv").touch()), ValueError, ["matrix.mtx.gz, features.tsv.gz, barcodes.tsv.gz", "gzip"]),
+    (
+        "half",
+        lambda p: (p.mkdir(), (p / "matrix.mtx").touch(), (p / "features.tsv").touch()),
+        ValueError,
+        ["matrix.mtx.gz, features.tsv.gz, barcodes.tsv.gz", "gzip"],
+    ),
     ("x.zarr", lambda p: p.mkdir(), ValueError, ["cannot be read as .zarr"]),
     ("absent.zarr", lambda p: None, FileNotFoundError, ["there is no file"]),
     ("absent.h5ad", lambda p: None, FileNotFoundError, ["there is no file"]),
     ("my.csv", put(b"a,b"), ValueError, [".h5ad"]),
     ("x.rds", put(b"a,b"), ValueError, [".h5ad"]),
-    ("bare.h5ad", lambda p: ad.AnnData(obs=cells().obs, var=cells().var).write_h5ad(p), ValueError, ["no X"]),
-    ("words.h5ad", lambda p: (h5py.File(put(whole(p))(p) and p, "r+").__delitem__("X"), h5py.File(p, "r+").create_dataset("X", data=np.full((130, 40), b"a"))), ValueError, ["words.h5ad"]),
+    (
+        "bare.h5ad",
+        lambda p: ad.AnnData(obs=cells().obs, var=cells().var).write_h5ad(p),
+        ValueError,
+        ["no X"],
+    ),
+    (
+        "words.h5ad",
+        lambda p: (
+            h5py.File(put(whole(p))(p) and p, "r+").__delitem__("X"),
+            h5py.File(p, "r+").create_dataset("X", data=np.full((130, 40), b"a")),
+        ),
+        ValueError,
+        ["words.h5ad"],
+    ),
 ]
 
 
 @pytest.mark.parametrize("name, write, error, said", FILES, ids=[f[0] for f in FILES])
 def test_load_says_what_is_wrong_with_a_file(name, write, error, said, folder):
-    write(folder/name)
-    refuses(error, [name, *said], scvae.load, folder/name)
+    write(folder / name)
+    refuses(error, [name, *said], scvae.load, folder / name)
 
 
 @pytest.mark.parametrize("at", ["cells.h5ad", "."])
 def test_load_without_permission(at, folder):
-    scvae.load("synthetic"), cells().write_h5ad(folder/"cells.h5ad")
-    (folder/at).chmod(0)
-    with as_nobody(): refuses(PermissionError, ["cells.h5ad", "may not be read by this user"], scvae.load, folder/"cells.h5ad")
-    (folder/at).chmod(0o755)
+    scvae.load("synthetic"), cells().write_h5ad(folder / "cells.h5ad")
+    (folder / at).chmod(0)
+    with as_nobody():
+        refuses(
+            PermissionError,
+            ["cells.h5ad", "may not be read by this user"],
+            scvae.load,
+            folder / "cells.h5ad",
+        )
+    (folder / at).chmod(0o755)
 
 
 def test_a_note_of_somebody_else_in_uns(tmp_path):
     adata = changed(lambda a: a.uns.update(scvae="odd", _scvi_uuid="x"))
-    adata.write_h5ad(tmp_path/"x.h5ad")
-    for a in (adata, scvae.load(tmp_path/"x.h5ad")): fit(a); assert "fit" in a.uns["scvae"]
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    for a in (adata, scvae.load(tmp_path / "x.h5ad")):
+        fit(a)
+        assert "fit" in a.uns["scvae"]
 
 
 def test_load_of_an_unknown_name():
@@ -299,85 +571,161 @@ def test_load_of_an_unknown_name():
 
 # ---------------------------------------------------------------- models on disk
 
-def rewrite(name, change): return lambda m: (m/name).write_bytes(change((m/name).read_bytes()))
-def flip(at): return lambda raw: raw[:at] + bytes([raw[at] ^ 1]) + raw[at+1 or len(raw):]
+
+def rewrite(name, change):
+    return lambda m: (m / name).write_bytes(change((m / name).read_bytes()))
+
+
+def flip(at):
+    return lambda raw: raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 or len(raw) :]
 
 
 def later(m):
-    said = json.loads((m/"model.json").read_text())
-    (m/"model.json").write_text(json.dumps(said | {"format": said["format"] + 1, "scvae": "9.1"}))
+    said = json.loads((m / "model.json").read_text())
+    (m / "model.json").write_text(json.dumps(said | {"format": said["format"] + 1, "scvae": "9.1"}))
 
 
 MODELS = [
-    ("no weights", lambda m: (m/"model.safetensors").unlink(), FileNotFoundError, ["no model.safetensors", "not a whole model"]),
-    ("no settings", lambda m: (m/"model.json").unlink(), FileNotFoundError, ["no model.json"]),
+    (
+        "no weights",
+        lambda m: (m / "model.safetensors").unlink(),
+        FileNotFoundError,
+        ["no model.safetensors", "not a whole model"],
+    ),
+    ("no settings", lambda m: (m / "model.json").unlink(), FileNotFoundError, ["no model.json"]),
     ("nothing", shutil.rmtree, FileNotFoundError, ["model.json"]),
-    ("weights altered", rewrite("model.safetensors", flip(-1)), ValueError, ["model.safetensors", "changed since it was saved"]),
-    ("weights altered, first byte", rewrite("model.safetensors", flip(0)), ValueError, ["model.safetensors"]),
+    (
+        "weights altered",
+        rewrite("model.safetensors", flip(-1)),
+        ValueError,
+        ["model.safetensors", "changed since it was saved"],
+    ),
+    (
+        "weights altered, first byte",
+        rewrite("model.safetensors", flip(0)),
+        ValueError,
+        ["model.safetensors"],
+    ),
     ("weights cut", rewrite("model.safetensors", lambda raw: raw[:-7]), ValueError, ["cut short"]),
     ("weights empty", rewrite("model.safetensors", lambda raw: b""), ValueError, ["cut short"]),
-    ("settings altered", rewrite("model.json", lambda raw: raw.replace(b'"n_latent": 2', b'"n_latent": 3')), ValueError, ["was altered"]),
+    (
+        "settings altered",
+        rewrite("model.json", lambda raw: raw.replace(b'"n_latent": 2', b'"n_latent": 3')),
+        ValueError,
+        ["was altered"],
+    ),
     ("settings cut", rewrite("model.json", lambda raw: raw[:-9]), ValueError, ["cut short"]),
-    ("settings no text", rewrite("model.json", lambda raw: b"\xff\xfe" + raw), ValueError, ["not what scvae saved"]),
-    ("settings a list", rewrite("model.json", lambda raw: b"[1]"), ValueError, ["not what scvae saved"]),
-    ("format a word", rewrite("model.json", lambda raw: raw.replace(b'"format": 1', b'"format": "one"')), ValueError, ["not what scvae saved"]),
+    (
+        "settings no text",
+        rewrite("model.json", lambda raw: b"\xff\xfe" + raw),
+        ValueError,
+        ["not what scvae saved"],
+    ),
+    (
+        "settings a list",
+        rewrite("model.json", lambda raw: b"[1]"),
+        ValueError,
+        ["not what scvae saved"],
+    ),
+    (
+        "format a word",
+        rewrite("model.json", lambda raw: raw.replace(b'"format": 1', b'"format": "one"')),
+        ValueError,
+        ["not what scvae saved"],
+    ),
     ("later version", later, ValueError, ["saved by scvae 9.1", "upgrade"]),
-    ("weights of another", lambda m: (scvae.fit(cells(), **QUICK, random_state=1).save(m.with_name("other")), shutil.copy(m.with_name("other")/"model.safetensors", m)), ValueError, ["another model"]),
+    (
+        "weights of another",
+        lambda m: (
+            scvae.fit(cells(), **QUICK, random_state=1).save(m.with_name("other")),
+            shutil.copy(m.with_name("other") / "model.safetensors", m),
+        ),
+        ValueError,
+        ["another model"],
+    ),
 ]
 
 
 @pytest.mark.parametrize("spoil, error, said", [m[1:] for m in MODELS], ids=[m[0] for m in MODELS])
 def test_load_model_notices(spoil, error, said, vae, tmp_path):
-    vae.save(tmp_path/"model")
-    spoil(tmp_path/"model")
-    refuses(error, said, scvae.load_model, tmp_path/"model")
+    vae.save(tmp_path / "model")
+    spoil(tmp_path / "model")
+    refuses(error, said, scvae.load_model, tmp_path / "model")
 
 
 def test_load_model_of_a_file_and_without_permission(vae, folder):
-    vae.save(folder/"model")
-    refuses(FileNotFoundError, ["give the folder"], scvae.load_model, folder/"model"/"model.json")
-    (folder/"model"/"model.json").chmod(0)
-    with as_nobody(): refuses(PermissionError, ["model.json", "may not be read by this user"], scvae.load_model, folder/"model")
-    refuses(ValueError, ["'cpu'"], lambda: scvae.load_model(folder/"model", device="cuda:7"))
+    vae.save(folder / "model")
+    refuses(
+        FileNotFoundError, ["give the folder"], scvae.load_model, folder / "model" / "model.json"
+    )
+    (folder / "model" / "model.json").chmod(0)
+    with as_nobody():
+        refuses(
+            PermissionError,
+            ["model.json", "may not be read by this user"],
+            scvae.load_model,
+            folder / "model",
+        )
+    refuses(ValueError, ["'cpu'"], lambda: scvae.load_model(folder / "model", device="cuda:7"))
 
 
-def left(folder): return sorted(p.name for p in folder.rglob("*"))
+def left(folder):
+    return sorted(p.name for p in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("where", ["os.replace", "pathlib.Path.write_text", "scvae.preprocess.save_file"])
+@pytest.mark.parametrize(
+    "where", ["os.replace", "pathlib.Path.write_text", "pathlib.Path.write_bytes"]
+)
 @pytest.mark.parametrize("before", [False, True], ids=["new", "overwrite"])
 def test_a_full_disk_leaves_what_was_there(where, before, vae, plain, tmp_path, monkeypatch):
-    if before: vae.save(tmp_path/"model")
+    if before:
+        vae.save(tmp_path / "model")
     was = left(tmp_path)
-    def full(*a, **k): raise OSError(28, "No space left on device")
+
+    def full(*a, **k):
+        raise OSError(28, "No space left on device")
+
     with monkeypatch.context() as m:
         m.setattr(where, full)
-        refuses(OSError, ["model", "could not be written", "No space left on device", "free some space"], lambda: vae.save(tmp_path/"model", overwrite=True))
+        refuses(
+            OSError,
+            ["model", "could not be written", "No space left on device", "free some space"],
+            lambda: vae.save(tmp_path / "model", overwrite=True),
+        )
     assert left(tmp_path) == was
-    if before: np.testing.assert_array_equal(scvae.load_model(tmp_path/"model", device="cpu").encode(cells()), plain)
+    if before:
+        np.testing.assert_array_equal(
+            scvae.load_model(tmp_path / "model", device="cpu").encode(cells()), plain
+        )
 
 
 def test_a_disk_that_fills_up_at_the_last_step(vae, plain, tmp_path, monkeypatch):
-    vae.save(tmp_path/"model")
+    vae.save(tmp_path / "model")
     real, calls = os.replace, []
+
     def second(a, b):  # the old model has been moved away, the new one does not arrive
         calls.append(b)
-        if Path(b) == tmp_path/"model" and len(calls) == 3: raise OSError(28, "No space left on device")
+        if Path(b) == tmp_path / "model" and len(calls) == 3:
+            raise OSError(28, "No space left on device")
         return real(a, b)
+
     monkeypatch.setattr(os, "replace", second)
-    with pytest.raises(OSError, match="could not be written"): vae.save(tmp_path/"model", overwrite=True)
-    np.testing.assert_array_equal(scvae.load_model(tmp_path/"model", device="cpu").encode(cells()), plain)
+    with pytest.raises(OSError, match="could not be written"):
+        vae.save(tmp_path / "model", overwrite=True)
+    np.testing.assert_array_equal(
+        scvae.load_model(tmp_path / "model", device="cpu").encode(cells()), plain
+    )
     assert left(tmp_path) == ["model", "model.json", "model.safetensors"]
 
 
 def test_a_disk_that_is_really_full(vae, tmp_path):
     "A limit on the size of files, which the system enforces in another process."
-    vae.save(tmp_path/"model")
+    vae.save(tmp_path / "model")
     code = f"""if True:
         import resource, scvae
-        vae = scvae.load_model({str(tmp_path/'model')!r}, device="cpu")
+        vae = scvae.load_model({str(tmp_path / 'model')!r}, device="cpu")
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        try: vae.save({str(tmp_path/'new')!r})
+        try: vae.save({str(tmp_path / 'new')!r})
         except OSError as e: print(e)"""
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "could not be written" in said.stdout and "new" in said.stdout, said
@@ -385,20 +733,27 @@ def test_a_disk_that_is_really_full(vae, tmp_path):
 
 
 def test_save_where_one_may_not_write(vae, folder):
-    vae.save(folder/"model"), (folder/"file").write_text("")
-    with as_nobody(): refuses(OSError, ["new", "could not be written", "Permission denied"], vae.save, folder/"new")
-    refuses(OSError, ["could not be written"], vae.save, folder/"file"/"new")
-    refuses(FileExistsError, ["overwrite=True"], vae.save, folder/"model")
-    refuses(FileExistsError, ["not a model"], lambda: vae.save(folder/"file", overwrite=True))
+    vae.save(folder / "model"), (folder / "file").write_text("")
+    with as_nobody():
+        refuses(
+            OSError, ["new", "could not be written", "Permission denied"], vae.save, folder / "new"
+        )
+    refuses(OSError, ["could not be written"], vae.save, folder / "file" / "new")
+    refuses(FileExistsError, ["overwrite=True"], vae.save, folder / "model")
+    refuses(FileExistsError, ["not a model"], lambda: vae.save(folder / "file", overwrite=True))
 
 
 # ---------------------------------------------------------------- scores
 
+
 def test_score_refuses(vae):
     a = changed(lambda a: a.obsm.update(X_scvae=vae.encode(a)))
-    missing = a.copy(); missing.obs.loc[missing.obs_names[:4], "type"] = np.nan
-    own = a.copy(); own.obs["id"] = own.obs_names
-    hole = a.copy(); hole.obsm["X_scvae"][3] = np.nan
+    missing = a.copy()
+    missing.obs.loc[missing.obs_names[:4], "type"] = np.nan
+    own = a.copy()
+    own.obs["id"] = own.obs_names
+    hole = a.copy()
+    hole.obsm["X_scvae"][3] = np.nan
     refuses(KeyError, ["no column 'kind'", "subtype"], scvae.score, a, "kind")
     refuses(KeyError, ["no 'X_pca'"], lambda: scvae.score(a, "type", use_rep="X_pca"))
     refuses(KeyError, ["no 'X_scvae'", "scvae.fit(adata)"], lambda: scvae.score(cells(), "type"))
@@ -406,18 +761,27 @@ def test_score_refuses(vae):
     refuses(ValueError, ["4 of 130 cells have no label"], scvae.score, missing, "type")
     refuses(ValueError, ["label of its own"], scvae.score, own, "id")
     refuses(ValueError, ["NaN or infinite"], scvae.score, hole, "type")
-    refuses(ValueError, ["no clusterer 'k-means'"], lambda: scvae.score(a, "type", clusterers=["k-means"]))
-    refuses(ValueError, ["no clusterer 'k-means'"], lambda: scvae.score(a, "type", clusterers="k-means"))
+    refuses(
+        ValueError,
+        ["no clusterer 'k-means'"],
+        lambda: scvae.score(a, "type", clusterers=["k-means"]),
+    )
+    refuses(
+        ValueError, ["no clusterer 'k-means'"], lambda: scvae.score(a, "type", clusterers="k-means")
+    )
     refuses(TypeError, ["AnnData", "score_latent"], scvae.score, a.obsm["X_scvae"], "type")
-    odd = a.copy(); odd.uns["scvae"] = "odd"
+    odd = a.copy()
+    odd.uns["scvae"] = "odd"
     refuses(ValueError, ["No label column"], scvae.score, odd)
     refuses(ValueError, ["at least two"], scvae.score, a[:1].copy(), "type")
 
 
 # ---------------------------------------------------------------- memory
 
+
 def test_not_enough_memory_is_said_before_work_starts(monkeypatch, vae):
     import psutil
+
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 50_000})())
     monkeypatch.setattr(scvae.train, "train_epoch", None)
     refuses(MemoryError, ["fit of 130 cells", "GB", "available", "fewer cells"], fit, cells())

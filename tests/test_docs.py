@@ -1,73 +1,107 @@
-"What the documentation is made of, without building it: `make docs-test` builds it and reads it in a browser."
-import json, re, sys
+"What the documentation is made of, without building it: `make docs-test` does that."
+import ast, re, sys
+from importlib import import_module
 from pathlib import Path
 import pytest
 
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root/"tools"))
-import docs
+import chapters
+from scvae.docments import comments_of, explained
 
-modules = docs.read_package()
-index = docs.name_index(modules)
-
-
-def test_every_exported_name_has_an_entry():
-    for m in modules:
-        text = docs.module_text(m, index)
-        for e in m.entries: assert re.search(rf"{{py:(?:function|class|data)}} {e.name}\b", text), f"scvae.{m.name}.{e.name}"
+bib = (root/"docs/references.bib").read_text(encoding="utf-8")
+bib = [dict(re.findall(r"^\s*(\w+) = \{(.*)\},?$", entry, re.M)) for entry in bib.split("\n@")]
 
 
-def test_parameters_come_with_what_the_notebook_says_of_them():
-    load = next(e for m in modules if m.name == "data" for e in m.entries if e.name == "load")
-    assert set(load.params) == {"name", "data_dir"} and all(load.params.values())
-    klass = next(e for m in modules if m.name == "trained" for e in m.entries if e.name == "SCVAE")
-    assert {"encode", "generate_like", "save"} <= {s.name for s in klass.members} and klass.params["net"] == "the networks"
+def prose(stem):
+    "The Markdown of a notebook."
+    cells = chapters.read(stem)["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
 
 
-@pytest.mark.parametrize("text, here, target", [
-    ("load", "data", "scvae.data.load"), ("scvae.load", None, "scvae.data.load"), ("scvae.fit(adata)", None, "scvae.trained.fit"), ("generate_like", "model", "scvae.model.generate_like"),
-    ("vae.generate_like(adata[7], 100)", None, "scvae.trained.SCVAE.generate_like"), ("scvae.metrics", None, "scvae.metrics"), ("sc.pp.neighbors", "data", None), ("adata.X", "data", None), ("x", "model", None)])
-def test_names_in_prose_lead_to_the_reference(text, here, target): assert docs.resolve(text, here, {}, index) == target
+def documented(module):
+    "(name, ast) of public functions, SCVAE's methods, and `__init__` of the classes scvae gives."
+    import scvae
+    module = import_module(module)
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    found = [(n.name, n) for n in tree.body if getattr(n, "name", "") in module.__all__]
+    for node in tree.body:
+        is_class = isinstance(node, ast.ClassDef) and node.name in scvae.__all__
+        parts = [n for n in node.body if isinstance(n, ast.FunctionDef)] if is_class else []
+        public = [n for n in parts if node.name == "SCVAE" and n.name[0] != "_"]
+        makers = [n for n in parts if n.name == "__init__"]
+        found += [(f"{node.name}.{n.name}", n) for n in public + makers]
+        patched = [getattr(d, "id", "") for d in getattr(node, "decorator_list", [])] == ["patch"]
+        public = patched and node.name[0] != "_"
+        if public and "SCVAE" in ast.unparse(node.args): found.append((node.name, node))
+    return [(name, n) for name, n in found if isinstance(n, ast.FunctionDef)]
 
 
-def test_code_headings_and_links_are_left_alone():
-    mark = lambda code: f"<{code}>"
-    assert docs.linked("# `a`\n`b` [`c`](d)\n```python\n`e`\n```", mark) == "# `a`\n<b> [`c`](d)\n```python\n`e`\n```"
+def commands():
+    "Name of a function -> command of the command line."
+    from typer.main import get_command
+    from scvae.cli import app
+    group = get_command(app)
+    return {c.callback.__name__: c for c in (group, *group.commands.values())}
+
+
+@pytest.mark.parametrize("module", chapters.modules())
+def test_every_public_function_has_a_docstring(module):
+    told = commands() if module == "scvae.cli" else {}
+    assert all(command.help for command in told.values())
+    assert not [name for name, node in documented(module) if name not in told
+                and "__" not in name and not ast.get_docstring(node)]
+
+
+@pytest.mark.parametrize("module", chapters.modules())
+def test_parameters_are_explained(module):
+    comments = comments_of(Path(import_module(module).__file__).read_text(encoding="utf-8"))
+    told = commands() if module == "scvae.cli" else {}
+    assert not [f"{name}({parameter})" for name, node in documented(module) if name not in told
+                for parameter, text in explained(node, *comments).items() if not text]
+
+
+def test_options_of_commands_are_explained():
+    assert not [f"{name} {p.name}" for name, command in commands().items()
+                for p in command.params if not getattr(p, "help", None)]
+
+
+@pytest.mark.parametrize("name", ["load", "fit", "SCVAE", "Preprocessor", "score"])
+def test_help_lists_the_parameters(name):
+    import scvae
+    thing = getattr(scvae, name)
+    text = (thing.__init__ if isinstance(thing, type) else thing).__doc__
+    assert "Parameters\n----------\n" in text
 
 
 def test_whoever_is_cited_is_in_the_bibliography():
-    bib = docs.read_bib()
-    assert len(bib) > 30 and all({"author", "title", "year"} <= set(b) for b in bib.values())
-    for path in (root/"nbs").glob("*.ipynb"):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] != "markdown": continue
-            text = docs.cited("".join(cell["source"]), bib)
-            bare = re.findall(r"(?<!\[)\b[A-ZÄÖÜØ]\w+ et al\.? \(?(?:19|20)\d\d", re.sub(r"\[[^\]]*\]\([^)]*\)", "", text))
-            assert not bare, f"{path.name}: add {bare} to docs/references.bib"
-
-
-def test_the_citation_names_this_version():
-    assert f"version: {docs.cfg['version']}\n" in (root/"CITATION.cff").read_text(encoding="utf-8")
-
-
-def test_parameters_are_explained():
-    "Of functions all, of the classes that an importer meets those of their methods too; helpers that check options, and what is stacked for `fit_many`, speak of `train`."
-    silent = {f"{m.name}.{e.name}({n})" for m in modules for e in m.entries if e.kind == "function" for n, d in e.params.items() if not d}
-    silent |= {f"{m.name}.{e.name}.{s.name}({n})" for m in modules for e in m.entries if e.name == "SCVAE" for s in e.members for n, d in s.params.items() if not d}
-    assert not {s for s in silent if not s.startswith(("train.check_options(", "many.train_stacked("))}
+    assert len(bib) > 30 and all({"author", "title", "year"} <= set(b) for b in bib)
+    first = lambda b: b["author"].split(",")[0].split()[-1].strip("{}")
+    known = {f"{first(b)} {b['year']}" for b in bib}
+    for stem in ["index", *chapters.notebooks()]:
+        text = re.sub(r"\[[^\]]*\]\([^)]*\)", "", prose(stem))
+        cited = re.findall(r"\b([A-ZÄÖÜØ][\w-]+) et al\.?,? \(?((?:19|20)\d\d)", text)
+        missing = {" ".join(c) for c in cited} - known
+        assert not missing, f"{stem}: add {missing} to docs/references.bib"
 
 
 def test_linked_papers_are_in_the_bibliography():
-    bare = lambda link: re.sub(r"https?://(?:doi\.org/|arxiv\.org/abs/)|10\.48550/arxiv\.", "", link.lower())
-    known = {bare(b.get(k, "")) for b in docs.read_bib().values() for k in ("doi", "url")}
-    for path in (root/"nbs").glob("*.ipynb"):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        links = re.findall(r"\]\((https?://[^)\s]+)\)", "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown"))
+    where = r"https?://(?:doi\.org/|arxiv\.org/abs/)|10\.48550/arxiv\."
+    bare = lambda link: re.sub(where, "", link.lower())
+    known = {bare(b.get(k, "")) for b in bib for k in ("doi", "url")}
+    for stem in ["index", *chapters.notebooks()]:
+        links = re.findall(r"\]\((https?://[^)\s]+)\)", prose(stem))
         papers = {l for l in links if re.search(r"doi\.org|arxiv\.org|openreview|nips\.cc", l)}
         missing = {p for p in papers if bare(p) not in known}
-        assert not missing, f"{path.name}: add {missing} to docs/references.bib"
+        assert not missing, f"{stem}: add {missing} to docs/references.bib"
 
 
-def test_what_comes_back_is_not_said_of_the_last_parameter():
-    weights = next(e for m in modules if m.name == "studies" for e in m.entries if e.name == "weights_of")
-    assert weights.params["seed"] == "which random genes" and weights.returns.startswith("float32")
+def test_links_between_notebooks_lead_somewhere():
+    stems = {"index", *chapters.notebooks()}
+    links = [(stem, to) for stem in stems for to in re.findall(r"\]\((\w+)\.ipynb", prose(stem))]
+    assert not [f"{stem} -> {to}" for stem, to in links if to not in stems]
+
+
+def test_the_citation_names_this_version():
+    text = (root/"CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {chapters.cfg['version']}\n" in text

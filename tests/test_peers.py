@@ -25,11 +25,13 @@ def test_what_cannot_work_is_told_in_a_sentence(counts, tmp_path):
     assert "there is no file" in failure(tmp_path/"none.npz", tmp_path/"out")
     assert "--epochs is 0: give 1 or more" in failure(counts, tmp_path/"out", "--epochs", 0)
     assert "--seed is -1: give 0 or more" in failure(counts, tmp_path/"out", "--seed", -1)
-    assert "`make peers` sets up" in failure(counts, tmp_path/"out")  # this environment has no scvi-tools
+    assert "`make peers` sets up" in failure(counts, tmp_path/"out")  # there is no scvi-tools here
     assert [p.name for p in tmp_path.iterdir()] == ["counts.npz"]
 
 
-@pytest.mark.parametrize("content, said", [(None, "cannot be read as a sparse matrix"), ([[1, 2.5]], "are not counts"), ([[1, -2.]], "are not counts")])
+@pytest.mark.parametrize("content, said", [
+    (None, "cannot be read as a sparse matrix"), ([[1, 2.5]], "are not counts"),
+    ([[1, -2.]], "are not counts")])
 def test_what_is_no_count_matrix(tmp_path, content, said):
     sys.path.insert(0, str(script.parent))
     from run_scvi import read_counts
@@ -43,7 +45,8 @@ def test_everything_is_pinned():
     pins = dict(line.split("==") for line in (root/"peers"/"constraints.txt").read_text().split())
     wanted = (root/"peers"/"requirements.txt").read_text().split()
     assert wanted and all(w == f"{w.split('==')[0]}=={pins[w.split('==')[0]]}" for w in wanted)
-    assert f"torch=={pins['torch']}" in (root/"constraints.txt").read_text().split(), "the same torch for both sides"
+    ours = (root/"constraints.txt").read_text().split()
+    assert f"torch=={pins['torch']}" in ours, "the same torch for both sides"
 
 
 TRAINER = '''#!{python}
@@ -57,16 +60,20 @@ if seed == "1" and (Path(script).parents[1]/"broken").exists(): sys.exit("out of
 X, history = sparse.load_npz(counts), list(range(1, int(epochs) + 1))
 Path(out).parent.mkdir(exist_ok=True)
 np.save(out + ".npy", np.random.default_rng(int(seed)).normal(size=(X.shape[0], 10)))
-used = dict(n_latent=10, hidden=[128], dropout=0.1, likelihood="zinb", epochs=int(epochs), lr=1e-3, batch_size=128, warmup=400)
-Path(out + ".json").write_text(json.dumps(dict(counts=Path(counts).name, seconds=1, peak_mb=1, versions={{}}, settings=used,
-                                               losses=dict(epoch=history, beta=history, recon=history, kl=history, loss=history))))
+used = dict(n_latent=10, hidden=[128], dropout=0.1, likelihood="zinb", epochs=int(epochs), lr=1e-3,
+            batch_size=128, warmup=400)
+losses = {{name: history for name in ("epoch", "beta", "recon", "kl", "loss")}}
+report = dict(counts=Path(counts).name, seconds=1, peak_mb=1, versions={{}}, settings=used,
+              losses=losses)
+Path(out + ".json").write_text(json.dumps(report))
 '''
 
 
 PLAN = """
 import sys
-from scvae.datasets import SCVI
-from scvae.studies import recipe, study
+from scvae.studies.peers import SCVI
+from scvae.studies.recipes import recipe
+from scvae.studies.runner import study
 if __name__ == "__main__":
     plan = [recipe("scvi", method="scvi", dataset="pbmc68k", n_top_genes=300, epochs=2, **SCVI)]
     study(plan, seeds=3, out=sys.argv[1], workers=2, progress=False)
@@ -79,7 +86,11 @@ def test_runs_are_recorded_resumed_and_a_failure_costs_only_its_own(tmp_path):
     python = tmp_path/".venv-peers/bin/python"
     python.write_text(TRAINER.format(python=sys.executable)), python.chmod(0o755)
     (tmp_path/"plan.py").write_text(PLAN)
-    run = lambda: subprocess.run([sys.executable, tmp_path/"plan.py", tmp_path/"out"], capture_output=True, text=True, env=os.environ | {"SCVAE_PEERS": str(tmp_path)})
+
+    def run():
+        command = [sys.executable, tmp_path/"plan.py", tmp_path/"out"]
+        env = os.environ | {"SCVAE_PEERS": str(tmp_path)}
+        return subprocess.run(command, capture_output=True, text=True, env=env)
 
     said = run().stderr.strip().splitlines()[-1]
     assert "1 of 3 runs failed" in said and "seed 1: out of luck" in said
@@ -92,6 +103,6 @@ def test_runs_are_recorded_resumed_and_a_failure_costs_only_its_own(tmp_path):
     rows = pd.read_csv(path, dtype={"key": str})
     assert sorted(rows.seed.unique()) == [0, 1, 2]
     pd.testing.assert_frame_equal(rows.head(len(first)), first)  # nothing was run or written twice
-    from scvae.studies import COLUMNS
+    from scvae.studies.runner import COLUMNS
     assert list(rows.columns) == list(COLUMNS) and not rows.isna().any().any()
     assert not pd.read_csv(path.with_name("rows_curves.csv")).duplicated(["key", "epoch"]).any()

@@ -1,15 +1,20 @@
-"For any matrix of counts, of any type, shape and storage: what dense numpy gives, or a refusal in words."
+"For counts of any type, shape and storage: what dense numpy gives, or a refusal in words."
 import warnings
 import anndata as ad, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy import sparse
-from scvae.data import as_csr, check_counts, data_sha256
-from scvae.preprocess import Preprocessor, gene_moments, highly_variable, log_normalise
-from scvae.trained import SCVAE, build_net, load_model, posterior
+from scvae.counts import as_csr, check_counts, data_sha256
+from scvae.likelihoods import build_net
+from scvae.preprocess import (Preprocessor, dispersion, gene_moments, highly_variable,
+                              log_normalise, moments)
+from scvae.fitting import SCVAE, load_model, posterior
 
-settings.register_profile("bounded", max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "bounded", max_examples=50, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 settings.load_profile("bounded")
-DTYPES = [bool, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float16, np.float32, np.float64, np.longdouble, object]
+DTYPES = [bool, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64,
+          np.float16, np.float32, np.float64, np.longdouble, object]
 
 
 def scrambled(X, rng):
@@ -27,11 +32,22 @@ def scrambled(X, rng):
     return sparse.csr_matrix((value[order], col[order], indptr), X.shape)
 
 
-def wide(X): X = X.copy(); X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64); return X
+def wide(X):
+    "With indices of 64 bits."
+    X = X.copy()
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
 
 
-STORAGE = {"dense": lambda X, rng: X, "fortran": lambda X, rng: np.asfortranarray(X), "csr": lambda X, rng: sparse.csr_matrix(X), "csc": lambda X, rng: sparse.csc_matrix(X), "csr_array": lambda X, rng: sparse.csr_array(X),
-           "64-bit": lambda X, rng: wide(sparse.csr_matrix(X)), "64-bit csc": lambda X, rng: wide(sparse.csc_matrix(X)), "scrambled": scrambled, "scrambled csc": lambda X, rng: scrambled(X.T, rng).T}
+STORAGE = {"dense": lambda X, rng: X,
+           "fortran": lambda X, rng: np.asfortranarray(X),
+           "csr": lambda X, rng: sparse.csr_matrix(X),
+           "csc": lambda X, rng: sparse.csc_matrix(X),
+           "csr_array": lambda X, rng: sparse.csr_array(X),
+           "64-bit": lambda X, rng: wide(sparse.csr_matrix(X)),
+           "64-bit csc": lambda X, rng: wide(sparse.csc_matrix(X)),
+           "scrambled": scrambled,
+           "scrambled csc": lambda X, rng: scrambled(X.T, rng).T}
 
 
 @st.composite
@@ -42,7 +58,8 @@ def counts(draw, least_cells=1, least_genes=2):
     dtype, top = np.dtype(draw(st.sampled_from(DTYPES))), draw(st.sampled_from([1, 3, 100]))
     X = rng.integers(1, top + 1, (n, g)) * (rng.random((n, g)) >= draw(st.floats(0, 1)))
     X[np.arange(n), rng.integers(g, size=n)] += X.sum(1) == 0
-    kinds = ["dense", "fortran"] if dtype in (np.dtype(object), np.dtype(np.float16)) else list(STORAGE)
+    only_dense = dtype in (np.dtype(object), np.dtype(np.float16))
+    kinds = ["dense", "fortran"] if only_dense else list(STORAGE)
     X = X.astype(dtype)
     return STORAGE[draw(st.sampled_from(kinds))](X, rng), X.astype(float)
 
@@ -66,7 +83,8 @@ def test_log_normalise(made):
     assert L.dtype == np.float32 and L.format == "csr"
     np.testing.assert_allclose(L.toarray(), lognorm(dense), rtol=1e-5)
     assert type(X) is type(copy) and X.dtype == copy.dtype
-    np.testing.assert_array_equal(np.asarray(X.toarray() if sparse.issparse(X) else X, float), dense)  # left as it was
+    after = X.toarray() if sparse.issparse(X) else X
+    np.testing.assert_array_equal(np.asarray(after, float), dense)   # left as it was
 
 
 @given(counts(), st.integers(1, 30))
@@ -75,7 +93,25 @@ def test_gene_moments(made, block):
     mean, std = gene_moments(X, block=block)
     expected = lognorm(dense).std(0, ddof=1) if len(dense) > 1 else np.zeros(dense.shape[1])
     np.testing.assert_allclose(mean, lognorm(dense).mean(0), rtol=1e-5)
-    np.testing.assert_allclose(std, np.where(expected < 1e-4, 1, expected), rtol=2e-3)  # in float32 a constant gene is constant but for rounding
+    expected = np.where(expected < 1e-4, 1, expected)  # constant but for the rounding of float32
+    np.testing.assert_allclose(std, expected, rtol=2e-3)
+
+
+@given(counts(least_cells=2), st.integers(1, 30))
+def test_moments_before_the_logarithm(made, block):
+    X, dense = made
+    found = moments(X, block=block)
+    normalised = dense * (1e4 / dense.sum(1, keepdims=True))
+    np.testing.assert_allclose(found.normalised_mean, normalised.mean(0), rtol=1e-4)
+    var = normalised.var(0, ddof=1)
+    np.testing.assert_allclose(found.normalised_var, var, rtol=1e-3, atol=1e3)  # up to 1e8
+
+
+@given(counts(least_cells=2))
+def test_dispersion_is_the_same_for_any_form(made):
+    X, dense = made
+    for name, column in dispersion(X).items():
+        np.testing.assert_array_equal(column, dispersion(dense)[name])
 
 
 @given(counts(), st.integers(1, 30))
@@ -84,8 +120,10 @@ def test_transform(made, block):
     prep = Preprocessor().fit(X)
     Z = prep.transform(X, block=block)
     assert Z.dtype == np.float32 and Z.shape == dense.shape
-    np.testing.assert_allclose(Z, np.clip((lognorm(dense) - prep.mean) / prep.std, -10, 10), atol=2e-3)
-    np.testing.assert_array_equal(Z, Preprocessor().fit(dense).transform(dense))  # whatever the form, to the last digit
+    scaled = (lognorm(dense) - prep.mean) / prep.std
+    np.testing.assert_allclose(Z, np.clip(scaled, -10, 10), atol=2e-3)
+    of_dense = Preprocessor().fit(dense).transform(dense)
+    np.testing.assert_array_equal(Z, of_dense)  # whatever the form, to the last digit
 
 
 @given(counts(least_cells=2), st.integers(1, 12))
@@ -100,22 +138,30 @@ def test_highly_variable_genes_are_as_many_as_asked(made, n):
             np.testing.assert_array_equal(chosen, highly_variable(dense, n))
 
 
-@given(made=counts(least_cells=2), likelihood=st.sampled_from(["gaussian", "nb"]), depth_covariate=st.booleans())
+@given(made=counts(least_cells=2), depth_covariate=st.booleans(),
+       likelihood=st.sampled_from(["gaussian", "nb"]))
 def test_encode_after_save_and_load(made, likelihood, depth_covariate, tmp_path):
     X, dense = made
-    made_of = dict(n_latent=2, hidden=[4], dropout=0., norm=None, random_state=0, likelihood=likelihood, depth_covariate=depth_covariate, batches=[], batch_key=None)
-    vae = SCVAE(build_net(made_of, dense.shape[1]), Preprocessor().fit(X), pd.DataFrame({"epoch": [1], "loss": [.1]}), made_of)
+    made_of = dict(n_latent=2, hidden=[4], dropout=0., norm=None, random_state=0, batches=[],
+                   likelihood=likelihood, depth_covariate=depth_covariate, batch_key=None)
+    history = pd.DataFrame({"epoch": [1], "recon": [.1], "loss": [.1]})
+    vae = SCVAE(build_net(made_of, dense.shape[1]), Preprocessor().fit(X), history, made_of)
     vae.save(tmp_path/"model", overwrite=True)
     again = load_model(tmp_path/"model", device="cpu")
-    for a, b in zip(posterior(vae, ad.AnnData(X)), posterior(again, ad.AnnData(dense))): np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(vae.reconstruction_error(ad.AnnData(X)), again.reconstruction_error(ad.AnnData(dense)))
+    for a, b in zip(posterior(vae, ad.AnnData(X)), posterior(again, ad.AnnData(dense))):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(vae.reconstruction_error(ad.AnnData(X)),
+                                  again.reconstruction_error(ad.AnnData(dense)))
     assert np.isfinite(vae.encode(ad.AnnData(X))).all()
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([np.float32, np.float64]), st.data())
 def test_any_floats_are_counts_or_refused(n, g, dtype, data):
-    X = np.array(data.draw(st.lists(st.one_of(st.integers(-2, 9).map(float), st.floats(width=32)), min_size=n * g, max_size=n * g)), dtype).reshape(n, g)
-    good = np.isfinite(X).all() and (X >= 0).all() and (X == np.rint(X)).all() and (X <= 2**31).all() and (X.sum(1) > 0).all()
+    number = st.one_of(st.integers(-2, 9).map(float), st.floats(width=32))
+    values = data.draw(st.lists(number, min_size=n * g, max_size=n * g))
+    X = np.array(values, dtype).reshape(n, g)
+    whole = np.isfinite(X).all() and (X >= 0).all() and (X == np.rint(X)).all()
+    good = whole and (X <= 2**31).all() and (X.sum(1) > 0).all()
     for form in (X, sparse.csr_matrix(X), sparse.csc_matrix(X)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -4,15 +4,18 @@ import pandas as pd
 
 PLAN = """
 import sys
-from scvae.studies import recipe, study
+from scvae.studies.recipes import recipe
+from scvae.studies.runner import study
 if __name__ == "__main__":
-    plan = [recipe(f"vae{e}", dataset="pbmc68k", n_top_genes=300, hidden=(32,), epochs=e) for e in (2, 3, 4, 5)]
+    tiny = dict(dataset="pbmc68k", n_top_genes=300, hidden=(32,))
+    plan = [recipe(f"vae{e}", tiny, epochs=e) for e in (2, 3, 4, 5)]
     study(plan, seeds=2, out=sys.argv[1], workers=2, progress=False)
 """
 
 
 def children(pid):
-    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    command = ["ps", "-o", "pid=", "--ppid", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
 def alive(pid):
@@ -40,6 +43,6 @@ def test_kill_and_resume(tmp_path):
     assert start().wait(300) == 0
     again = pd.read_csv(rows)
     assert again.key.nunique() == 8 and (again.groupby("key").size() == 2).all()
-    pd.testing.assert_frame_equal(again.head(len(recorded)), recorded)   # nothing was run or written twice
+    pd.testing.assert_frame_equal(again.head(len(recorded)), recorded)   # nothing twice
     curves = pd.read_csv(rows.with_name("rows_curves.csv"))
     assert not curves.duplicated(["key", "epoch"]).any()

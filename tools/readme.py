@@ -1,33 +1,39 @@
-"Write README.md from nbs/index.ipynb and CONTRIBUTING.md from nbs/21_contributing.ipynb: prose as it is, shown code and its printed output in fences. (nbdev_readme would need Quarto.)"
-import json, re
-from pathlib import Path
+"""Write README.md from nbs/index.ipynb and CONTRIBUTING.md from nbs/90_contributing.ipynb.
 
-root = Path(__file__).resolve().parents[1]
+Prose as it is, shown code and its printed output in fences. (nbdev_readme would need Quarto.)"""
+import re
+from chapters import read, root
+
+PAGES = {"README.md": "index", "CONTRIBUTING.md": "90_contributing"}
+
+
+def shown(output):
+    "What a cell printed or displayed, as Markdown."
+    data = output.get("data", {})
+    if "text/markdown" in data: return "".join(data["text/markdown"]).strip()
+    text = output.get("text") or data.get("text/plain", "")
+    return "```\n" + "".join(text).rstrip() + "\n```"
 
 
 def code(cell):
-    "A code cell and what it printed or displayed as Markdown; nothing where it is hidden."
+    "A code cell and its outputs as Markdown; nothing where it is hidden."
     source = "".join(cell["source"])
     if re.match(r"#\|\s*hide\b", source): return []
-    source = re.sub(r"\A(?:#\|(?!\s*echo).*\n)+", "", source)
-    shown = re.match(r"#\|\s*echo:\s*false", source)
-    parts = [] if shown else [f"```python\n{source}\n```"]
-    for out in cell["outputs"]:
-        data = out.get("data", {})
-        if "text/markdown" in data: parts.append("".join(data["text/markdown"]).strip())
-        elif out["output_type"] == "stream" or "text/plain" in data:
-            parts.append("```\n" + "".join(out.get("text") or data["text/plain"]).rstrip() + "\n```")
-    return parts
+    hidden = re.match(r"#\|\s*echo:\s*false", source)
+    source = re.sub(r"\A(?:#\|.*\n)+", "", source)
+    return [f"```python\n{source}\n```"] * (not hidden) + [shown(o) for o in cell["outputs"]]
 
 
 def readme_text(notebook="index.ipynb"):
     "The README that index.ipynb stands for, or the page of another notebook."
-    cells = json.loads((root/"nbs"/notebook).read_text(encoding="utf-8"))["cells"]
-    parts = [p for c in cells for p in (["".join(c["source"])] if c["cell_type"] == "markdown" else code(c))]
-    text = f"<!-- Made from nbs/{notebook} by `make readme`: edit that file. -->\n\n" + "\n\n".join(parts) + "\n"
-    return re.sub(r"\]\((?!https?:|#)([^)]+\.(?:ipynb|png|svg))\)", r"](nbs/\1)", text).replace("](../", "](")
+    cells = read(notebook.removesuffix(".ipynb"))["cells"]
+    prose = lambda c: ["".join(c["source"])] if c["cell_type"] == "markdown" else code(c)
+    parts = [f"<!-- Made from nbs/{notebook} by `make readme`: edit that file. -->"]
+    text = "\n\n".join(parts + [p for c in cells for p in prose(c)]) + "\n"
+    local = r"\]\((?!https?:|#)([^)]+\.(?:ipynb|png|svg))\)"
+    return re.sub(local, r"](nbs/\1)", text).replace("](../", "](")
 
 
 if __name__ == "__main__":
-    (root/"README.md").write_text(readme_text(), encoding="utf-8")
-    (root/"CONTRIBUTING.md").write_text(readme_text("21_contributing.ipynb"), encoding="utf-8")
+    for page, stem in PAGES.items():
+        (root/page).write_text(readme_text(f"{stem}.ipynb"), encoding="utf-8")
