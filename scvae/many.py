@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Losses', 'stacked_batch', 'Stack', 'stacked_losses', 'plan_stacked', 'stacked_epoch', 'check_stackable',
-           'train_stacked', 'runs_of', 'split', 'fit_many', 'in_a_stack', 'prepare_runs', 'fit_and_save',
-           'in_processes', 'saved_and_loaded']
+           'train_stacked', 'runs_of', 'split', 'fit_many', 'check_passed_on', 'in_a_stack', 'prepare_runs',
+           'fit_and_save', 'in_processes', 'saved_and_loaded']
 
 # %% ../nbs/14_many.ipynb #8dd3535e
 import inspect, os, tempfile
@@ -186,7 +186,8 @@ def split(
     every = inspect.signature(fit).parameters
     own = {name: p.default for name, p in every.items() if name not in other}
     given = {k: v for k, v in options.items() if k in own}
-    return own | given, {k: v for k, v in options.items() if k not in own}
+    not_options = {*own, "weight", "callback"}   # `fit` takes these two as they are
+    return own | given, {k: v for k, v in options.items() if k not in not_options}
 
 # %% ../nbs/14_many.ipynb #8da3548e
 def fit_many(
@@ -210,6 +211,15 @@ def fit_many(
         return [fit(adata, progress=False, **options | run) for run in bar]
     return in_processes(adata, runs, workers, progress, options)
 
+# %% ../nbs/14_many.ipynb #57d11cb4
+def check_passed_on(
+    options,  # of `fit`
+):
+    "Raise a ValueError for arguments of `fit` that a stack has no use for."
+    for name in ("weight", "callback"):
+        if options.get(name) is not None: raise ValueError(
+            f"{name} does not work with stacked networks: leave it out, or use stacked=False.")
+
 # %% ../nbs/14_many.ipynb #555a2e51
 def in_a_stack(
     adata,     # cells
@@ -218,6 +228,7 @@ def in_a_stack(
     options,   # of `fit`
 ) -> list:     # an SCVAE for each run
     "Train the runs of `fit_many` as one stacked model."
+    check_passed_on(options)
     counts, prep, each, how = prepare_runs(adata, runs, options)
     nets, s = [build_net(s, len(prep.genes)) for s in each], each[0]
     nets[0].to(how.device or best_device())

@@ -157,11 +157,11 @@ def within_bins(
 
 # %% ../nbs/01_preprocess.ipynb #ba9c2184
 def dispersion(
-    data,  # counts of all measured genes: AnnData or matrix; or what `moments` found
+    adata,  # counts of all measured genes: AnnData or matrix; or what `moments` found
     target_sum: float = 1e4,  # counts that every cell gets
 ) -> pd.DataFrame:  # a row per gene: means, dispersions, dispersions_norm; NaN for constant genes
     "Mean and dispersion of each gene, also among genes of similar mean (Satija et al. 2015)."
-    found = data if isinstance(data, Moments) else moments(data, target_sum)
+    found = adata if isinstance(adata, Moments) else moments(adata, target_sum)
     mean = np.maximum(found.normalised_mean, 1e-12)      # genes that were never seen
     ratio = found.normalised_var / mean
     table = pd.DataFrame({"means": np.log1p(mean),
@@ -193,13 +193,13 @@ def top_genes(
 
 # %% ../nbs/01_preprocess.ipynb #66d0184a
 def highly_variable(
-    data,              # counts of all measured genes: AnnData or matrix
+    adata,             # counts of all measured genes: AnnData or matrix
     n_top_genes: int,  # how many to choose
     target_sum: float = 1e4,  # counts that every cell gets
 ) -> np.ndarray:  # bool, one per gene, exactly `n_top_genes` of them True
     "The genes with the highest dispersion for their mean."
-    check_n_top_genes(n_top_genes, data.shape[1])
-    return top_genes(dispersion(data, target_sum), n_top_genes)
+    check_n_top_genes(n_top_genes, adata.shape[1])
+    return top_genes(dispersion(adata, target_sum), n_top_genes)
 
 # %% ../nbs/01_preprocess.ipynb #68d6138e
 def wrong_genes(
@@ -249,17 +249,17 @@ class Preprocessor:
 # %% ../nbs/01_preprocess.ipynb #6e4f804e
 @patch
 def fit(self: Preprocessor,
-    data,        # counts: AnnData, or a matrix
+    adata,       # counts: AnnData, or a matrix
     check=True,  # whether to check that these are counts; False where that has been done
 ) -> Preprocessor:  # itself
     "Learn genes, means and standard deviations, in one pass over the counts."
-    if check: check_counts(data if isinstance(data, AnnData) else AnnData(data))
-    n_genes, k = data.shape[1], self.n_top_genes
+    if check: check_counts(adata if isinstance(adata, AnnData) else AnnData(adata))
+    n_genes, k = adata.shape[1], self.n_top_genes
     if k is not None: check_n_top_genes(k, n_genes)
-    found = moments(data, self.target_sum)
+    found = moments(adata, self.target_sum)
     chosen = np.ones(n_genes, bool) if k is None else top_genes(dispersion(found), k)
     self.highly_variable, self.mean, self.std = chosen, found.mean[chosen], found.std[chosen]
-    self.var_names = gene_names(data)
+    self.var_names = gene_names(adata)
     return self
 
 # %% ../nbs/01_preprocess.ipynb #fadea1dc
