@@ -3,7 +3,10 @@ PYTHON ?= python3
 SEEDS ?= 3
 BIN := .venv/bin
 
-.PHONY: study peers bench test lab readme notebooks docs docs-test clean
+# What the libraries are about to drop is an error in our own code, in notebooks as in pytest.ini.
+STRICT := PYTHONWARNINGS=error::DeprecationWarning:__main__,error::FutureWarning:__main__
+
+.PHONY: study peers bench test faults lab readme notebooks docs docs-test clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -16,9 +19,14 @@ peers: .venv/ready .venv-peers/ready
 bench: .venv/ready .venv-peers/ready
 	@$(BIN)/scvae bench $(if $(CELLS),--cells $(CELLS)) --out "$(or $(BENCH_OUT),runs/benchmark.csv)"
 
+# Every way we know to lose somebody's work, tried; what is recorded is not tried again. SHARE=0.01 tries a part.
+faults: .venv/ready
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m scvae.studies.faults \
+		--out "$(or $(FAULTS_OUT),runs/faults.csv)" $(if $(SHARE),--share $(SHARE))
+
 test: .venv/ready
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
-	@$(BIN)/python -m pytest -q tests
+	@$(STRICT) OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
 lab: .venv/ready
 	@$(BIN)/jupyter lab nbs

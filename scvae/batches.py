@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import chi2
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
-from .colors import type_colors
+from .colors import as_figure_text, type_colors
 from .docments import document
 from .metrics import plot_umap, score_latent, umap
 
@@ -29,7 +29,8 @@ def plot_batches(
     batch = pd.Series(np.asarray(batch).astype(str))
     order = np.random.default_rng(0).permutation(len(xy))
     ax.scatter(*xy[order].T, s=5, lw=0, color=batch.map(type_colors(batch))[order])
-    for name, color in type_colors(batch).items(): ax.plot([], [], "o", color=color, label=name)
+    for name, color in type_colors(batch).items():
+        ax.plot([], [], "o", color=color, label=as_figure_text(name))
     ax.legend(frameon=False, fontsize=8, markerscale=.8)
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
     return ax
@@ -172,6 +173,8 @@ def mixing_scores(
 ) -> dict:   # 0: batches apart, 1: mixed
     "Whether batches mix, by three measures."
     n = len(set(batch))
+    if len(batch) != len(Z) or len(labels) != len(Z): raise ValueError(
+        f"{len(Z)} cells have {len(batch)} batches and {len(labels)} labels: give one each.")
     if n < 2: raise ValueError(f"All {len(Z)} cells are of one batch: mixing needs at least two.")
     ilisi = float(np.mean(lisi(Z, batch)) - 1) / (n - 1)
     return dict(kbet=kbet(Z, batch, labels), ilisi=ilisi, batch_asw=batch_asw(Z, batch, labels))

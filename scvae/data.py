@@ -46,7 +46,7 @@ def describe(
     label=None,  # column of obs to group by; None: the first of uns["scvae"]["labels"], if any
 ):  # DataFrame, a row for each group and one for all cells
     "Cells, median depth, median number of genes seen, and share of zeros."
-    label = label or next(iter(adata.uns.get("scvae", {}).get("labels", [])), None)
+    if label is None: label = next(iter(adata.uns.get("scvae", {}).get("labels", [])), None)
     cells, rows = _cell_table(adata), {}
     if label is not None:
         check_column(adata, label, "adata")
@@ -157,7 +157,7 @@ def _use_label(adata, label, name):
 def _unknown(name, data_dir):
     "A sentence for a name that stands for nothing."
     return (f"there is no dataset {name!r}: use {', '.join(DATASETS)}, a path that ends in "
-            f"{', '.join(READERS)}, a folder as Cell Ranger writes it, "
+            f"{', '.join(READERS)}, a folder as Cell Ranger or another pipeline writes it, "
             f"or put {name}.h5ad into {cache_dir(data_dir)}")
 
 # %% ../nbs/00_data.ipynb #0ce64ebd

@@ -15,11 +15,11 @@ import pandas as pd
 from anndata import AnnData
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
-from .colors import PALETTE, type_colors
+from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed, type_colors
 from .counts import counts_of
 from .docments import document
 from .matching import align
-from .metrics import plot_umap, umap
+from .metrics import MOST_NAMED, largest_groups, plot_umap, umap
 from .preprocess import log_normalise
 
 # %% ../nbs/12_plots.ipynb #59aa7964
@@ -66,8 +66,7 @@ def representation(
 ) -> np.ndarray:  # cells x dimensions
     "A representation of the cells"
     if use_rep not in adata.obsm:
-        there = ", ".join(adata.obsm) or "none"
-        raise KeyError(f"adata.obsm has no {use_rep!r}: it has {there}; "
+        raise KeyError(f"adata.obsm has no {use_rep!r}: it has {listed(adata.obsm)}; "
                        "scvae.fit(adata) writes X_scvae.")
     return adata.obsm[use_rep]
 
@@ -92,15 +91,25 @@ def column(
 ) -> pd.Series:
     "A column of obs"
     if name not in adata.obs:
-        there = ", ".join(adata.obs) or "none"
-        raise KeyError(f"adata.obs has no column {name!r}: it has {there}.")
+        raise KeyError(f"adata.obs has no column {name!r}: it has {listed(adata.obs)}.")
     return adata.obs[name]
 
 # %% ../nbs/12_plots.ipynb #ef32502b
-def _tall_axes(ax, inches):
-    "The axes given, or new ones with so much room for rows"
+def _tall_axes(ax, inches, names):
+    "The axes given, or new ones with so much room for rows, and room for their names"
     if ax is not None: return ax
-    return plt.subplots(figsize=(4.5, 1 + inches), layout="constrained")[1]
+    longer = .08 * max(0, max(map(len, names), default=0) - 16)
+    return plt.subplots(figsize=(4.5 + longer, 1 + inches), layout="constrained")[1]
+
+# %% ../nbs/12_plots.ipynb #d18d63c0
+def _sizes(groups):
+    "Name, size and colour of each group; of very many, the largest, and the others together"
+    named, sizes = largest_groups(groups, MOST_NAMED), groups.value_counts()
+    colors = type_colors(groups)
+    rows = [(as_figure_text(t), sizes[t], colors[t]) for t in named]
+    others = sizes[sizes > 0].drop(named)
+    if len(others): rows.append((f"{len(others)} others", others.sum(), UNLABELLED_COLOR))
+    return rows
 
 # %% ../nbs/12_plots.ipynb #80fbd118
 def plot_sizes(
@@ -109,13 +118,15 @@ def plot_sizes(
     ax=None,          # axes to draw on
 ):  # the axes
     "How many cells each group has, in the colours of the UMAP"
-    groups = column(adata, groupby).astype("category")
-    sizes, colors = groups.value_counts(sort=False), type_colors(groups)
-    ax = _tall_axes(ax, .28*len(sizes))
-    bars = ax.barh(sizes.index.astype(str), sizes, color=[colors[k] for k in sizes.index])
+    rows = _sizes(column(adata, groupby).astype("category"))
+    names, sizes, colors = zip(*rows) if rows else ((), (), ())
+    ax = _tall_axes(ax, .28*len(rows), names)
+    bars = ax.barh(range(len(rows)), sizes, color=colors)
     ax.bar_label(bars, padding=3, fontsize=9)
+    ax.set_yticks(range(len(rows)), names)
     ax.margins(x=.15)
-    ax.set(xlabel="cells", ylabel=groupby, ylim=ax.get_ylim()[::-1])  # the first at the top
+    ax.set(xlabel="cells", ylabel=as_figure_text(groupby))
+    ax.invert_yaxis()  # the first at the top
     return ax
 
 # %% ../nbs/12_plots.ipynb #1743ef95
@@ -134,17 +145,20 @@ def add_umap(
 
 # %% ../nbs/12_plots.ipynb #9ff73332
 def _plot_numbers(ax, xy, values):
-    "Cells coloured by a number, with a colour bar"
-    dots = ax.scatter(*xy.T, c=values, s=5, lw=0, cmap="viridis")
+    "Cells coloured by a number, with a colour bar; grey without one"
+    finite = pd.to_numeric(values).astype(float).replace([np.inf, -np.inf], np.nan)
+    ax.scatter(*xy[finite.isna()].T, s=5, lw=0, color="0.85")
+    dots = ax.scatter(*xy.T, c=finite, s=5, lw=0, cmap="viridis")
     ax.figure.colorbar(dots, ax=ax, shrink=.8)
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
 
 # %% ../nbs/12_plots.ipynb #6fd6b7ce
 def _plot_column(ax, xy, values):
     "Cells coloured by a column of obs; more than eight names stand beside the picture"
-    if pd.api.types.is_numeric_dtype(values) and values.dtype != bool: _plot_numbers(ax, xy, values)
+    is_number, is_truth = pd.api.types.is_numeric_dtype, pd.api.types.is_bool_dtype
+    if is_number(values) and not is_truth(values): _plot_numbers(ax, xy, values)
     else: plot_umap(xy, values.astype("category"), ax, legend=values.nunique() > 8)
-    ax.set_title(values.name, fontsize=10)
+    ax.set_title(as_figure_text(values.name), fontsize=10)
 
 # %% ../nbs/12_plots.ipynb #2e882765
 def plot_cells(
@@ -168,6 +182,7 @@ def _ranked_genes(
 ) -> pd.DataFrame:  # group, gene, score, log2_fold, share_in, share_out
     "scanpy's Welch t-test of each group against all other cells"
     import scanpy as sc  # slow to import
+    logged.uns["log1p"] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas, on how scanpy builds its table
         sc.tl.rank_genes_groups(logged, "group", method="t-test", pts=True)
@@ -184,6 +199,12 @@ def _comparable(groups):
                          "cells, so there is nothing to compare.")
     return kept
 
+# %% ../nbs/12_plots.ipynb #ebf9fe57
+def _numbered(groups):
+    "A table of groups by their numbers: scanpy stumbles over some names"
+    numbers = [str(i) for i in range(len(groups.cat.categories))]
+    return pd.DataFrame({"group": groups.cat.rename_categories(numbers)})
+
 # %% ../nbs/12_plots.ipynb #653868b4
 def top_genes(
     adata,            # cells; raw counts in X or in a layer
@@ -195,9 +216,10 @@ def top_genes(
     groups = column(adata, groupby).astype("category")
     cells = counts_of(adata, layer)
     kept = _comparable(groups)
-    obs = pd.DataFrame({"group": groups[kept].cat.remove_unused_categories()})
-    logged = AnnData(log_normalise(cells.X[kept]), obs, adata.var[[]], uns={"log1p": {}})
+    groups = groups[kept].cat.remove_unused_categories()
+    logged = AnnData(log_normalise(cells.X[kept]), _numbered(groups), adata.var[[]])
     table = _ranked_genes(logged)
+    table["group"] = groups.cat.categories.astype(str)[table.group.astype(int)]
     return table[table.score > 0].groupby("group", observed=True).head(n).reset_index(drop=True)
 
 # %% ../nbs/12_plots.ipynb #60fa4183
@@ -214,7 +236,7 @@ def _latent_bars(ax, shown):
     "A bar for each gene, what rises in another colour than what falls"
     y = range(len(shown))
     ax.barh(y, shown, color=[PALETTE[3] if v > 0 else PALETTE[0] for v in shown])
-    ax.set_yticks(y, shown.index, fontsize=8)
+    ax.set_yticks(y, [as_figure_text(gene) for gene in shown.index], fontsize=8)
     ax.invert_yaxis()
     ax.axvline(0, color="black", lw=.8)
 
@@ -239,7 +261,7 @@ def plot_loadings(
         raise ValueError(f"latent={latent} is not one of the model's: "
                          f"they are 0 to {table.shape[1] - 1}.")
     shown = _extremes(table.iloc[:, latent], n_genes)
-    ax = _tall_axes(ax, .2*len(shown))
+    ax = _tall_axes(ax, .2*len(shown), [as_figure_text(gene) for gene in shown.index])
     _latent_bars(ax, shown)
     _latent_text(ax, latent, vae.net.likelihood.counts)
     return ax

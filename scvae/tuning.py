@@ -5,20 +5,25 @@
 # %% auto #0
 __all__ = ['AS_THEY_ARE', 'N_INIT', 'CRITERION', 'LOSSES', 'get_optuna', 'suggest_objective', 'suggest', 'params_of',
            'default_settings', 'mean_over_pairs', 'kmeans_of_seeds', 'separation', 'criteria_of_clusters', 'label_free',
-           'load_raw', 'cells_of', 'training_options', 'fit_seeds', 'stop_if_hopeless', 'objective', 'open_journal',
-           'open_search', 'finished', 'is_default', 'enqueue_default', 'work_on', 'trial_row', 'trials', 'watch',
-           'search']
+           'load_raw', 'cells_of', 'training_options', 'fit_seeds', 'stop_if_hopeless', 'objective', 'JournalLock',
+           'cut_half_line', 'Journal', 'open_journal', 'open_search', 'working_on', 'workers_folder', 'is_at_work',
+           'was_abandoned', 'take_back', 'point_of', 'taken_back', 'finished', 'is_default', 'enqueue_default', 'begin',
+           'work_on', 'trial_row', 'trials', 'update', 'watched', 'search']
 
 # %% ../nbs/16_tuning.ipynb #9644b4bb
-import dataclasses, inspect, itertools, json, os, time
+import dataclasses, inspect, itertools, json, os, sys, time, uuid
 import numpy as np
 import pandas as pd
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from filelock import FileLock, Timeout
+from threading import Thread
 from functools import lru_cache, partial
 from pathlib import Path
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from tqdm.auto import tqdm
-from .docments import document
-from .files import needs
+from .docments import document, patch
+from .files import as_path, check_readable, needs, tidy_ending, writing
 
 # %% ../nbs/16_tuning.ipynb #699ee231
 from .data import load
@@ -29,7 +34,7 @@ from .clustering import cluster
 from .fitting import fit
 from .ensembles import neighbour_stability
 from .counts import counts_of
-from .workers import Workers, on_one_thread
+from .workers import in_workers, on_one_thread
 
 # %% ../nbs/16_tuning.ipynb #a2f6a980
 def get_optuna():
@@ -228,14 +233,92 @@ def objective(
     for name in found: trial.set_user_attr(name, float(found[name]))
     return found[CRITERION]
 
+# %% ../nbs/16_tuning.ipynb #ff3c9863
+class JournalLock:
+    "Who holds it may append to a journal; half a line that a killed process left is cut off."
+    def __init__(self,
+        path,  # of the journal
+    ):
+        self.path, self.held = path, FileLock(f"{path}.flock")
+
+    def acquire(self):
+        "Wait for the lock, and mend the journal's end."
+        with writing(self.path): self.held.acquire()
+        if lost := cut_half_line(self.path): print(
+            f"{self.path}: cut off half a line ({lost} bytes) that a killed process left",
+            file=sys.stderr)
+        return True
+
+# %% ../nbs/16_tuning.ipynb #0fe26c42
+@patch
+def release(self: JournalLock):
+    "Let others append."
+    self.held.release()
+
+# %% ../nbs/16_tuning.ipynb #cad08f70
+def cut_half_line(
+    path,     # of a journal that nobody writes to now
+) -> int:     # bytes that were cut off
+    "End a file with its last whole line."
+    with open(path, "rb+") as file:
+        size, whole = file.seek(0, os.SEEK_END), 0
+        if not size: return 0
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n": return 0
+        file.seek(0)
+        for line in file: whole += len(line) if line.endswith(b"\n") else 0
+        file.truncate(whole)
+    return size - whole
+
+# %% ../nbs/16_tuning.ipynb #ef9df692
+class Journal:
+    "Optuna's journal in a file, which counts the lines that it reads."
+    def __init__(self,
+        path,  # of the file
+    ):
+        journal = get_optuna().storages.journal
+        self.path, self.line = path, 0
+        self.file = journal.JournalFileBackend(str(path), lock_obj=JournalLock(path))
+
+    def read_logs(self, log_number_from):
+        "Records from some number on."
+        self.line = log_number_from + 1
+        for log in self.file.read_logs(log_number_from):
+            yield log
+            self.line += 1
+
+    def append_logs(self, logs):
+        "Add records."
+        with writing(self.path): self.file.append_logs(logs)
+
+# %% ../nbs/16_tuning.ipynb #67a48b75
+@patch
+def check_end(self: Journal):
+    "Cut off half a line; raise a ValueError unless the last line can be a record."
+    lock = JournalLock(self.path)
+    lock.acquire()
+    lines = self.path.read_bytes().splitlines()
+    lock.release()
+    self.line = len(lines)
+    if lines: json.loads(lines[-1])
+
 # %% ../nbs/16_tuning.ipynb #c6cb7f11
 def open_journal(
     path,  # of the file; it and its folders are made if absent
 ):         # an Optuna storage
     "A file that several processes can append to."
-    storages = get_optuna().storages
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return storages.JournalStorage(storages.journal.JournalFileBackend(str(path)))
+    path = as_path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists(): path.touch()
+    check_readable(path)
+    try:
+        (journal := Journal(path)).check_end()
+        return get_optuna().storages.JournalStorage(journal)
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as e:
+        raise ValueError(
+            f"{path}, line {journal.line}: this was not written by a search ({e!r}); remove "
+            "that line, or give another --storage (in Python storage=)") from e
 
 # %% ../nbs/16_tuning.ipynb #ce72153b
 def open_search(
@@ -252,26 +335,123 @@ def open_search(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True,
         sampler=sampler, pruner=optuna.pruners.MedianPruner(n_startup_trials=10))
 
+# %% ../nbs/16_tuning.ipynb #a846a824
+@contextmanager
+def working_on(
+    storage,  # as in `open_search`
+):            # gives the name of this worker
+    "Hold a lock of this process, as long as it works."
+    name, folder = uuid.uuid4().hex, workers_folder(storage)
+    if not folder:
+        yield name
+        return
+    with writing(folder): folder.mkdir(exist_ok=True)
+    held = FileLock(folder/name)
+    try:
+        with held: yield name
+    finally:
+        (folder/name).unlink(missing_ok=True)
+        with suppress(OSError): folder.rmdir()
+
+# %% ../nbs/16_tuning.ipynb #a939d5ae
+def workers_folder(
+    storage,  # as in `open_search`
+):            # Path; None for a URL, whose users need not share a file system
+    "Where the processes that work on a journal have their locks."
+    if "://" in str(storage): return None
+    path = as_path(storage)
+    return path.with_name(f".{path.name}.workers")
+
+# %% ../nbs/16_tuning.ipynb #84f52d8d
+def is_at_work(
+    storage,  # as in `open_search`
+    name,     # of a worker
+) -> bool:
+    "Whether a process holds its lock."
+    path = workers_folder(storage)/name
+    if not path.exists(): return False
+    try:
+        with FileLock(path, blocking=False): path.unlink()
+    except Timeout: return True
+    with suppress(OSError): path.parent.rmdir()
+    return False
+
+# %% ../nbs/16_tuning.ipynb #c383f1c9
+def was_abandoned(
+    trial,    # of Optuna
+    storage,  # as in `open_search`; a journal
+) -> bool:
+    "Whether a trial is running although the process that ran it has ended."
+    if trial.state != get_optuna().trial.TrialState.RUNNING: return False
+    worker = trial.user_attrs.get("worker")
+    if worker: return not is_at_work(storage, worker)
+    return datetime.now() - trial.datetime_start > timedelta(minutes=1)  # not even named yet
+
+# %% ../nbs/16_tuning.ipynb #7d9ceafc
+def take_back(
+    study,    # of Optuna
+    storage,  # as in `open_search`
+) -> int:     # how many there were
+    "Fail the trials of processes that were killed, and ask for their points again."
+    if not workers_folder(storage): return 0
+    abandoned = [t for t in study.trials if was_abandoned(t, storage)]
+    failed = get_optuna().trial.TrialState.FAIL
+    for t in abandoned:
+        if t.number not in taken_back(study):
+            study.enqueue_trial(point_of(t), user_attrs={"again": t.number})
+        study.tell(t.number, state=failed, skip_if_finished=True)
+    return len(abandoned)
+
+# %% ../nbs/16_tuning.ipynb #853af107
+def point_of(
+    trial,   # of Optuna
+) -> dict:
+    "What a trial tries, or will try."
+    return trial.system_attrs.get("fixed_params", {}) | trial.params
+
+def taken_back(
+    study,   # of Optuna
+) -> set:    # their numbers
+    "Trials whose points were asked for again."
+    return {t.user_attrs["again"] for t in study.trials if "again" in t.user_attrs}
+
 # %% ../nbs/16_tuning.ipynb #3bc8d738
 def finished(
     study,  # of Optuna
 ) -> int:
     "Trials that ended: completed, pruned, or failed because the point cannot be trained."
-    return sum(t.state.is_finished() for t in study.trials)
+    ended = {t.number for t in study.trials if t.state.is_finished()}
+    return len(ended - taken_back(study))
 
 # %% ../nbs/16_tuning.ipynb #9029277b
 def is_default(
     trial,  # of Optuna
 ) -> bool:
-    "Whether a trial is of the defaults of `fit`."
-    return trial.params == params_of(default_settings())
+    "Whether a trial is of the defaults of `fit`, or will be."
+    return point_of(trial) == params_of(default_settings())
 
 def enqueue_default(
     study,  # of Optuna
 ):
-    "Ask for the default next, unless it was tried; one whose process was killed is tried again."
-    if not any(is_default(t) and t.state.is_finished() for t in study.trials):
+    "Ask for the default next, unless it was tried or asked for already."
+    lost = taken_back(study)
+    if not any(is_default(t) and t.number not in lost for t in study.trials):
         study.enqueue_trial(params_of(default_settings()))
+
+# %% ../nbs/16_tuning.ipynb #0018fcc8
+def begin(
+    storage,  # as in `open_search`
+    name,     # of the search
+):            # an optuna.Study
+    "Open a search, take back what killed processes left, and ask for the default."
+    study = open_search(storage, name)
+    if not workers_folder(storage):
+        enqueue_default(study)
+        return study
+    with FileLock(f"{as_path(storage)}.begin"):
+        take_back(study, storage)
+        enqueue_default(study)
+    return study
 
 # %% ../nbs/16_tuning.ipynb #d2751022
 def work_on(
@@ -283,9 +463,12 @@ def work_on(
 ):
     "Run trials until there are enough, whoever ran them."
     study = open_search(storage, dataset, random_state=number)
-    run_trial = lambda trial: on_one_thread(objective, trial, dataset, seeds)
-    while finished(study) < n_trials:
-        study.optimize(run_trial, n_trials=1, catch=(FloatingPointError,))
+    with working_on(storage) as worker:
+        def run_trial(trial):
+            trial.set_user_attr("worker", worker)
+            return on_one_thread(objective, trial, dataset, seeds)
+        while finished(study) < n_trials:
+            study.optimize(run_trial, n_trials=1, catch=(FloatingPointError,))
 
 # %% ../nbs/16_tuning.ipynb #e40318e4
 def trial_row(
@@ -295,7 +478,8 @@ def trial_row(
     params = {"lr_schedule": "constant"} | trial.params   # journals of earlier versions lack it
     settings = suggest(get_optuna().trial.FixedTrial(params))
     about = dict(trial=trial.number, default=is_default(trial))
-    return about | trial.user_attrs | dict(settings=json.dumps(settings))
+    found = {k: v for k, v in trial.user_attrs.items() if k not in ("worker", "again")}
+    return about | found | dict(settings=json.dumps(settings))
 
 # %% ../nbs/16_tuning.ipynb #f2d712ae
 def trials(
@@ -308,20 +492,33 @@ def trials(
     return pd.DataFrame(rows).sort_values(CRITERION, ascending=False, ignore_index=True)
 
 # %% ../nbs/16_tuning.ipynb #ba7d6049
-def watch(
+def update(
+    bar,    # of tqdm
+    study,  # of Optuna
+):
+    "Keep a progress bar up to date until it is closed."
+    while not bar.disable:
+        bar.update(min(finished(study), bar.total) - bar.n)
+        time.sleep(.5)
+
+# %% ../nbs/16_tuning.ipynb #6d8cc2da
+@contextmanager
+def watched(
     study,     # of Optuna
-    jobs,      # futures of the processes that work on it
     n_trials,  # in all
     progress,  # show a progress bar
+    storage,   # as in `open_search`
 ):
-    "Wait until all processes are done; what went wrong in one is raised here."
-    name = f"search {Path(study.study_name).stem}"
-    done = finished(study)
-    with tqdm(total=n_trials, initial=done, desc=name, unit="trial", disable=not progress) as bar:
-        while not all(job.done() for job in jobs):
-            time.sleep(0.5)
-            bar.update(min(finished(study), n_trials) - bar.n)
-    for job in jobs: job.result()
+    "Show how far a search is; where it is stopped by a signal, say how to go on."
+    name, done = f"search {Path(study.study_name).stem}", finished(study)
+    bar = tqdm(total=n_trials, initial=done, desc=name, unit="trial", disable=not progress)
+    Thread(target=update, args=(bar, study), daemon=True).start()
+    try:
+        with bar, tidy_ending(): yield
+    except (KeyboardInterrupt, SystemExit):
+        print(f"\nstopped: {finished(study)} of {n_trials} trials are in {storage}; "
+              "the same call goes on from there", file=sys.stderr)
+        raise
 
 # %% ../nbs/16_tuning.ipynb #56e75944
 def search(
@@ -334,14 +531,15 @@ def search(
 ) -> pd.DataFrame: # a trial a row, best first
     "Look for settings whose nets agree with each other, starting from the default; without labels."
     load_raw(dataset)  # what cannot be read fails here and not in a worker
-    study = open_search(storage, str(dataset))
+    study = begin(storage, str(dataset))
     missing = n_trials - finished(study)
     if missing <= 0: return trials(study)
-    enqueue_default(study)
     n = min(workers or os.cpu_count(), missing)
-    task = partial(work_on, storage, str(dataset), n_trials, seeds)
-    with Workers(n) as pool:
-        watch(study, [pool.submit(task, i) for i in range(n)], n_trials, progress)
+    jobs = [(storage, str(dataset), n_trials, seeds, i) for i in range(n)]
+    with watched(study, n_trials, progress, storage):
+        ended = [job for _, job in in_workers(work_on, jobs, n)]
+    take_back(study, storage)
+    for job in ended: job.result()  # what went wrong in one is raised here
     return trials(study)
 
 # %% ../nbs/16_tuning.ipynb #e7c1242b

@@ -7,6 +7,7 @@ from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, pytest, scanpy as sc
 from scipy import sparse
 import scvae, scvae.train
+from scvae.counts import NoCounts, counts_of
 
 QUICK = dict(n_top_genes=30, n_latent=2, hidden=(8,), epochs=2, progress=False)
 
@@ -201,7 +202,7 @@ BAD = [  # what, cells, call, error, what its sentence says
         lambda: edit(2, 3, 0.5),
         fit,
         ValueError,
-        ["not whole numbers, such as 0.5", "adata.X", "before normalisation"],
+        ["not whole numbers, such as 0.5", "adata.X", "fractions", "round_counts=True"],
     ),
     ("negative", lambda: edit(2, 3, -1), fit, ValueError, ["negative values, down to -1"]),
     ("nan", lambda: edit(2, 3, np.nan), fit, ValueError, ["NaN"]),
@@ -240,7 +241,7 @@ BAD = [  # what, cells, call, error, what its sentence says
         lambda: changed(lambda a: (setattr(a, "raw", a.copy()), logged(a))),
         fit,
         ValueError,
-        ["adata.raw.to_adata()"],
+        ["adata.raw holds counts: pass layer='raw'"],
     ),
     (
         "logged, logged in raw",
@@ -435,6 +436,209 @@ def test_a_model_refuses_cells(method, make, error, said, vae):
         refuses(error, said, getattr(vae, method), make())
 
 
+# ---------------------------------------------------------------- matrices that point outside
+
+
+HOSTILE = """if True:
+    import warnings, anndata as ad, numpy as np, scvae
+    from scipy import sparse
+    from scvae.counts import count_matrix, counts_of, data_sha256, holds_counts, what_holds
+    from scvae.preprocess import Preprocessor, log_normalise
+    from scvae.train import Cells
+    warnings.simplefilter("ignore")
+    options = dict(n_top_genes=30, n_latent=2, hidden=(8,), epochs=1, progress=False)
+    plain = scvae.synthetic(130, 40, n_types=3, random_state=0)
+    vae = scvae.fit(plain.copy(), **options)
+
+    def broken(array, position, value, form="csr", wide=False):
+        X = plain.X.asformat(form).copy()
+        if wide: X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+        getattr(X, array)[position] = value
+        return X
+
+    def other(array, change):
+        X = plain.X.copy()
+        setattr(X, array, change(getattr(X, array)))
+        return X
+
+    kinds = {
+        "negative": broken("indices", 9, -1), "past": broken("indices", 9, 40),
+        "far past": broken("indices", 9, 2**31 - 1), "last": broken("indices", -1, 10**6),
+        "least": broken("indices", 9, -2**31), "csc": broken("indices", 9, 130, "csc"),
+        "64 bits": broken("indices", 9, 2**40, wide=True),
+        "64 bits, negative": broken("indices", 9, -2**62, wide=True),
+        "decreasing": broken("indptr", 5, 10**6), "negative pointer": broken("indptr", 5, -7),
+        "first": broken("indptr", 0, 3), "end": broken("indptr", -1, 10**9),
+        "csc end": broken("indptr", -1, 10**9, "csc"), "short": other("indptr", lambda x: x[:-1]),
+        "few indices": other("indices", lambda x: x[:-5]),
+        "few data": other("data", lambda x: x[:9]),
+        "floats": other("indices", lambda x: x.astype(float)),
+        "overflow": other("indptr", lambda x: x - (np.arange(131) > 9) * np.int32(2**30)),
+        "unsigned": other("indices", lambda x: (x - 1).astype(np.uint32)),
+    }
+    calls = {
+        "fit": lambda a: scvae.fit(a, **options), "encode": vae.encode, "counts_of": counts_of,
+        "error": vae.reconstruction_error, "auto": lambda a: counts_of(a, "auto"),
+        "sha": data_sha256, "matrix": lambda a: count_matrix(a.X),
+        "prep": lambda a: Preprocessor().fit(a.X), "transform": lambda a: vae.prep.transform(a.X),
+        "log": lambda a: log_normalise(a.X), "cells": lambda a: Cells(a.X, vae.prep, vae.net),
+    }
+    for kind, X in kinds.items():
+        cells = ad.AnnData(plain.X.copy(), plain.obs, plain.var, layers={"x": plain.X.copy()})
+        cells._X, cells.layers._data["x"] = X, X  # as a reader leaves it that looks at nothing
+        for call in calls:
+            try: calls[call](cells)
+            except ValueError as e: said = str(e)
+            else: said = "nothing"
+            print(kind, "|", call, "|", said, flush=True)
+        assert not holds_counts(X) and what_holds(cells)["x"] == "is damaged", kind
+        try: counts_of(cells, "x")
+        except ValueError as e: assert "adata.layers['x'] is a damaged" in str(e), e
+    print("alive")"""
+
+
+def test_no_matrix_kills_python():
+    "In another process, which would die of a segmentation fault."
+    run = subprocess.run([sys.executable, "-c", HOSTILE], capture_output=True, text=True)
+    *lines, last = ["", *run.stdout.splitlines()]
+    assert last == "alive", (run.returncode, lines[-1:], run.stderr[-2000:])
+    assert len(lines) > 200
+    assert not [line for line in lines[1:] if "damaged" not in line]
+
+
+def test_a_damaged_matrix_on_disk_or_in_blocks(tmp_path, vae):
+    import dask.array as da
+
+    for form in ("csr", "csc"):
+        with_X(cells().X.asformat(form)).write_h5ad(tmp_path / "x.h5ad")
+        with h5py.File(tmp_path / "x.h5ad", "r+") as f:
+            f["X/indices"][7] = -3
+        refuses(ValueError, ["x.h5ad", "X/indices holds -3"], scvae.load, tmp_path / "x.h5ad")
+        backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
+        refuses(ValueError, ["damaged sparse matrix", "-3"], fit, backed)
+        backed.file.close()
+    X = cells().X
+    X.indices[7] = 99
+    blocks = da.from_array(cells().X, chunks=(50, 40), asarray=False).map_blocks(lambda _: X)
+    with pytest.raises(ValueError, match="damaged sparse matrix"):
+        vae.encode(with_X(blocks))
+
+
+# ---------------------------------------------------------------- counts that are elsewhere
+
+
+def fractions(a, share=0.1):
+    "Counts as alevin or RSEM give them: some reads are divided among genes."
+    X, dice = a.X.toarray(), np.random.default_rng(0)
+    moved = X * dice.choice([0, 0.5, 1 / 3, 0.21], X.shape, p=[1 - share, *3 * [share / 3]])
+    return sparse.csr_matrix((X - moved + np.roll(moved, 1, 1)).astype(np.float32))
+
+
+def soup(a, share=0.1):
+    "Counts as SoupX corrects them: the expected soup is taken away."
+    X = np.random.default_rng(0).binomial(a.X.toarray().astype(int), 0.03).astype(float)
+    profile = X.sum(0) / X.sum()
+    return sparse.csr_matrix(np.clip(X - share * X.sum(1, keepdims=True) * profile, 0, None))
+
+
+def noise(a):
+    "Counts after a normalisation was undone in floating point."
+    dice = np.random.default_rng(0)
+    return a.X.toarray() * (1 + dice.normal(0, 1e-6, a.shape)) + dice.normal(0, 1e-9, a.shape)
+
+
+def only(X, **layers):
+    a = cells()
+    return ad.AnnData(X(a), a.obs, a.var, layers={name: make(a) for name, make in layers.items()})
+
+
+def log(a):
+    return a.X.log1p()
+
+
+def cpm(a):
+    return sc.pp.normalize_total(a, target_sum=1e6, inplace=False)["X"]
+
+
+def centred(a):
+    return log(a).toarray() - 1
+
+
+def as_is(a):
+    return a.X
+
+
+def with_raw(adata, make):
+    adata.raw = only(make)
+    return adata
+
+
+PLACES = [  # what there is, the arguments that are advised (None: none), words of the sentence
+    ("layer", lambda: only(log, mine=as_is), {"layer": "mine"}, ["layers['mine'] holds counts"]),
+    ("raw", lambda: with_raw(only(centred), as_is), {"layer": "raw"}, ["adata.raw holds counts"]),
+    ("scaled, logged raw", lambda: with_raw(only(centred), log), {}, ["raw looks log-normalised"]),
+    ("nowhere", lambda: only(cpm, a=log, b=centred), {},
+     ["looks normalised: all cells have the same total", "layers['a'] looks log-normalised",
+      "layers['b'] looks scaled", "before normalisation"]),
+    ("fractions", lambda: only(fractions), {"round": True}, ["counts with fractions"]),
+    ("soup", lambda: only(soup), {"round": True}, ["counts with fractions", "SoupX"]),
+    ("fractions in a layer", lambda: only(log, em=fractions), {"layer": "em", "round": True}, []),
+    ("fractions, whole in raw", lambda: with_raw(only(fractions), as_is), {"layer": "raw"}, []),
+    ("fault in a late row", lambda: only(log, l=late), {}, ["layers['l'] holds NaN"]),
+    ("damaged layer", lambda: only(log, l=lambda a: past(a.X)), {}, ["layers['l'] is damaged"]),
+]
+
+
+def late(a):
+    return sparse.vstack([a.X[:120], a.X[120:] * np.nan], "csr")
+
+
+def past(X):
+    X.indices[3] = 99
+    return X
+
+
+@pytest.mark.parametrize(
+    "make, arguments, said", [p[1:] for p in PLACES], ids=[p[0] for p in PLACES]
+)
+def test_what_the_error_advises_works(make, arguments, said):
+    adata = make()
+    with pytest.raises(NoCounts) as caught:
+        counts_of(adata)
+    error = caught.value
+    assert error.arguments == arguments, error
+    assert all(words in str(error) for words in said) and "\n" not in str(error), error
+    assert ("--" in error.in_shell()) == bool(arguments)
+    if not arguments:
+        with pytest.raises(NoCounts):
+            counts_of(adata, "auto", round=True)
+        return
+    with warnings.catch_warnings(action="ignore"):
+        found = counts_of(adata, **arguments)
+        np.testing.assert_array_equal(found.X.data, np.rint(found.X.data))
+        auto = counts_of(adata, "auto", round="round" in arguments)
+    np.testing.assert_array_equal(auto.X.toarray(), found.X.toarray())
+
+
+def test_noise_of_floating_point_is_no_fraction(vae, plain):
+    with warnings.catch_warnings(action="error"):
+        noisy = with_X(noise(cells()))
+        np.testing.assert_array_equal(counts_of(noisy).X.toarray(), cells().X.toarray())
+        np.testing.assert_array_equal(vae.encode(noisy), plain)
+    minus = cells().X.toarray()
+    minus[minus == 0] = -0.0
+    np.testing.assert_array_equal(vae.encode(with_X(minus)), plain)
+
+
+def test_raw_with_more_genes_is_fitted(plain):
+    whole = cells()
+    adata = whole[:, :10].copy()
+    logged(adata)
+    adata.raw = whole
+    scvae.fit(adata, layer="raw", **QUICK)
+    np.testing.assert_array_equal(adata.obsm["X_scvae"], plain)
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -539,6 +743,70 @@ FILES = [  # name, what writes it, error, what the sentence says
 def test_load_says_what_is_wrong_with_a_file(name, write, error, said, folder):
     write(folder / name)
     refuses(error, [name, *said], scvae.load, folder / name)
+
+
+MUTATED = """if True:
+    import os, random, resource, signal, sys, warnings, pathlib, h5py, scvae
+    from scvae.counts import counts_of, what_holds
+    warnings.simplefilter("ignore")
+    whole, hurt = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    raw = whole.read_bytes()
+
+    def mutate(dice):
+        new, at = bytearray(raw), dice.randrange(len(raw))
+        heap = raw.find(b"GCOL") + 16 * dice.randrange(1, 9)
+        kind = dice.choice(["flip", "flips", "cut", "zeros", "heap", "words"])
+        if kind == "flip": new[at] ^= 1 << dice.randrange(8)
+        if kind == "flips":
+            for _ in range(20): new[dice.randrange(len(new))] = dice.randrange(256)
+        if kind == "cut": new = new[:at]
+        if kind == "zeros": new[at:at+64] = bytes(len(new[at:at+64]))
+        if kind == "heap": new[heap:heap+16] = bytes(16)
+        if kind == "words": new[at:at+8] = dice.choice([b"\\xff", b"\\x7f"]) * len(new[at:at+8])
+        return bytes(new)
+
+    def use(path):
+        adata = scvae.load(path)
+        adata.X.sum(), adata[:5].copy(), adata[:, :3].copy(), adata.obs.describe(include="all")
+        what_holds(adata), counts_of(adata, "auto")
+
+    def in_a_child(path):
+        if pid := os.fork(): return os.waitpid(pid, 0)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+        signal.setitimer(signal.ITIMER_PROF, 20)
+        code = 3
+        try: use(path)
+        except (ValueError, KeyError, OSError, MemoryError) as e:
+            code = 4 if str(path) in str(e) or "adata" in str(e) else print(repr(e), flush=True)
+        finally: os._exit(code or 5)
+
+    for seed in range(int(sys.argv[3])):
+        hurt.write_bytes(mutate(random.Random(seed)))
+        print(seed, in_a_child(hurt) / 256, flush=True)"""
+
+
+def test_mutated_files_end_in_a_load_or_in_a_sentence(tmp_path, n=60):
+    "Each in a process of its own: none dies, none hangs, none says what a library says."
+    a = changed(lambda a: (a.layers.update(d=a.X.toarray()), setattr(a, "raw", a.copy())))
+    a.write_h5ad(tmp_path / "whole.h5ad")
+    names = map(str, [tmp_path / "whole.h5ad", tmp_path / "hurt.h5ad", n])
+    run = subprocess.run([sys.executable, "-c", MUTATED, *names], capture_output=True, text=True)
+    ends = [float(line.split()[-1]) for line in run.stdout.splitlines()]
+    assert len(ends) == n, run.stdout + run.stderr
+    assert set(ends) == {3, 4}, run.stdout + run.stderr  # loaded, or said
+
+
+def test_numba_finds_a_folder_where_home_is_none(tmp_path):
+    "scanpy cannot be imported where numba has no place for what it compiles."
+    env = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    env |= dict(TMPDIR=str(tmp_path))
+    code = "import scvae, os; print(os.environ.get('NUMBA_CACHE_DIR'))"
+    said = [
+        subprocess.check_output([sys.executable, "-c", code], text=True, env=env | {"HOME": home})
+        for home in ("/dev/null/home", str(tmp_path))
+    ]
+    assert said[0].startswith(str(tmp_path)) and said[1] == "None\n"
+    assert Path(said[0].strip()).stat().st_mode & 0o077 == 0  # numba unpickles what is in it
 
 
 @pytest.mark.parametrize("at", ["cells.h5ad", "."])
@@ -705,11 +973,11 @@ def test_a_disk_that_fills_up_at_the_last_step(vae, plain, tmp_path, monkeypatch
 
     def second(a, b):  # the old model has been moved away, the new one does not arrive
         calls.append(b)
-        if Path(b) == tmp_path / "model" and len(calls) == 3:
+        if Path(b) == tmp_path / "model":
             raise OSError(28, "No space left on device")
         return real(a, b)
 
-    monkeypatch.setattr(os, "replace", second)
+    monkeypatch.setattr(os, "rename", second)
     with pytest.raises(OSError, match="could not be written"):
         vae.save(tmp_path / "model", overwrite=True)
     np.testing.assert_array_equal(

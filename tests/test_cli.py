@@ -1,5 +1,5 @@
 "The command line as a shell sees it: processes, streams, exit codes, what is left when stopped."
-import ast, json, os, signal, subprocess, sys
+import ast, json, os, resource, shutil, signal, socket, subprocess, sys
 from pathlib import Path
 import nbformat, pytest
 
@@ -13,6 +13,25 @@ def run(*args, code=0, **more):
     done = subprocess.run([*scvae, *map(str, args)], capture_output=True, text=True, **more)
     assert done.returncode == code, done.stderr
     return done
+
+
+IN_ONE = """
+import json, os, sys, time, warnings
+from typer.testing import CliRunner
+from scvae.cli import app
+for words in json.loads(sys.stdin.read()):
+    done = CliRunner().invoke(app, words, prog_name="scvae")
+    print(json.dumps([words, done.exit_code, done.stderr, done.stdout]), flush=True)
+"""
+
+
+def in_one_process(lines, **more):
+    "Exit code, messages and output of many commands, in one process to be quick."
+    lines = [[str(word) for word in line] for line in lines]
+    done = subprocess.run([sys.executable, "-c", IN_ONE], input=json.dumps(lines), text=True,
+                          capture_output=True, timeout=600, **more)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def python(source, *args):
@@ -31,9 +50,17 @@ def cells(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def fitted(cells, tmp_path_factory):
+    "A run."
+    folder = tmp_path_factory.mktemp("fitted")/"run"
+    run("fit", cells, "-o", folder, *quick)
+    return folder
+
+
 def test_help_is_whole_and_loads_nothing_heavy():
     help = run("--help").stdout
-    names = "data fit encode generate score report notebook search bench study".split()
+    names = "data fit encode generate score report rerun notebook search bench study".split()
     for name in names: assert f"\n  {name} " in help
     assert "..." not in help.split("Commands:")[1], "a description is cut off"
     loaded = python("""
@@ -112,25 +139,303 @@ except SystemExit as end: assert end.code == 2
     assert said.startswith("scvae: ") and f"pip install 'scvae-notebooks[{extra}]'" in said
 
 
-def default_sigint(): signal.signal(signal.SIGINT, signal.SIG_DFL)   # a job may have to ignore it
+def default_signals():                   # a job may have to ignore them, and its children too
+    for number in signal.SIGINT, signal.SIGHUP: signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def start(*args):
+    "A command that runs beside us."
+    return subprocess.Popen([*scvae, *map(str, args)], stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.PIPE, preexec_fn=default_signals)
+
+
+def in_training(*args):
+    "A fit that has read its cells and trains."
+    process, said = start("fit", *args, "--n-top-genes", "50"), ""
+    while "train" not in said:
+        said += os.read(process.stderr.fileno(), 4096).decode() or pytest.fail(said)
+    return process
+
+
+def ended(process):
+    "Exit code, output, and the last line that a command says."
+    out, err = process.communicate(timeout=300)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("how, code", [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_stopped_in_training(cells, tmp_path, how, code):
     before = cells.read_bytes()
-    line = [*scvae, "fit", cells, "-o", tmp_path/"run", "--update", "--epochs", "100000",
-            "--n-top-genes", "50"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=default_sigint)
-    said = b""
-    while b"train" not in said:
-        said += os.read(process.stderr.fileno(), 4096) or pytest.fail(said.decode())
+    process = in_training(cells, "-o", tmp_path/"run", "--update", "--epochs", "100000")
     assert len(list(tmp_path.glob(".run.*.part"))) == 1     # it is writing beside
     process.send_signal(how)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code and not out and b"Traceback" not in err
-    assert not list(tmp_path.iterdir()) and cells.read_bytes() == before
+    returned, out, said = ended(process)
+    assert (returned, out) == (code, "") and said.startswith("scvae: stopped")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.checkpoint"]
+    assert cells.read_bytes() == before
     assert [p.name for p in cells.parent.iterdir()] == [cells.name]
+
+
+def test_a_fit_that_was_killed_goes_on_to_the_same_weights(cells, tmp_path):
+    line = [cells, "-o", tmp_path/"run", "--epochs", "60", "--n-top-genes", "50", "--no-report"]
+    process = in_training(*line)
+    process.kill()
+    process.communicate()
+    again, whole = in_one_process([
+        ["fit", *line, "--resume"], ["fit", *line[:2], tmp_path/"whole", *line[3:]]])
+    assert again[1] == whole[1] == 0, (again, whole)
+    run_, whole = (tmp_path/name/"model"/"model.safetensors" for name in ("run", "whole"))
+    assert weights(run_) == weights(whole)
+    assert not [path for path in tmp_path.glob("*") if path.suffix == ".checkpoint"]
+
+
+def weights(path):
+    "The arrays of a model, as bytes."
+    from safetensors.numpy import load_file
+    return {name: x.tobytes() for name, x in load_file(path).items()}
+
+
+def test_what_a_kill_left_does_not_block_and_goes_in_the_end(cells, tmp_path):
+    line = [cells, "-o", tmp_path/"run", "--epochs", "100000"]
+    process = in_training(*line)
+    process.kill()
+    process.communicate()
+    done = run("fit", *line[:3], *quick)
+    assert "--resume would go on with it" in done.stderr
+    left = {p.name for p in tmp_path.iterdir() if not p.name.endswith(".part")}
+    assert left == {"run"}                                  # .part: taken away when it is old
+
+
+def other_cells(path): path.write_bytes(path.with_name("other.h5ad").read_bytes())
+def reordered(path): os.replace(path.with_name("reordered.h5ad"), path)
+def longer(path): path.write_bytes(path.read_bytes() + b"1")
+def deleted(path): path.unlink()
+
+
+@pytest.fixture
+def mine(cells, tmp_path):
+    "A file with cells, and two others with the same cells in part."
+    import anndata
+    whole = anndata.read_h5ad(cells)
+    whole[:100].copy().write_h5ad(tmp_path/"other.h5ad")
+    whole[::-1].copy().write_h5ad(tmp_path/"reordered.h5ad")
+    return shutil.copy(cells, tmp_path/"mine.h5ad")
+
+
+def test_a_file_that_was_changed_in_training_is_not_written_to(mine, tmp_path):
+    import anndata
+    names = anndata.read_h5ad(mine).obs_names
+    process = in_training(mine, "-o", tmp_path/"run", "--update", "--no-report", "--epochs", "100")
+    other_cells(mine)
+    now = mine.read_bytes()
+    code, out, said = ended(process)
+    assert code == 2 and str(tmp_path/"mine_scvae.h5ad") in said and str(mine) in said
+    assert mine.read_bytes() == now and str(tmp_path/"mine_scvae.h5ad") in out
+    found = anndata.read_h5ad(tmp_path/"mine_scvae.h5ad")
+    assert list(found.obs_names) == list(names) and found.obsm["X_scvae"].shape[0] == 300
+    assert "scvae" in found.obs
+    assert [p.name for p in (tmp_path/"run").iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("line, change", [
+    ("fit FILE -o OUT --update", other_cells), ("fit FILE -o OUT --update", reordered),
+    ("fit FILE -o OUT --update", deleted), ("fit FILE -o OUT", longer),
+    ("encode RUN FILE -o FILE --overwrite", longer), ("data FILE -o FILE --overwrite", deleted),
+    ("generate RUN --like FILE -o FILE --overwrite", reordered)])
+def test_no_command_writes_over_what_came_meanwhile(fitted, mine, tmp_path, line, change):
+    import anndata
+    from unittest.mock import patch
+    from typer.testing import CliRunner
+    from scvae import cli
+    def late(adata, path, *more):
+        change(mine)
+        now.append(mine.read_bytes() if mine.exists() else None)
+        return write(adata, path, *more)
+    now, words = [], {"FILE": mine, "RUN": fitted, "OUT": tmp_path/"out"}
+    words = [str(words.get(word, word)) for word in line.split()]
+    name = "write_new" if "data" in line or "like" in line else "write_cells"
+    write = getattr(cli, name)
+    with patch.object(cli, name, late):
+        done = CliRunner().invoke(cli.app, words + (quick if "fit" in line else []))
+    assert (mine.read_bytes() if mine.exists() else None) == now[0], done.stderr
+    kept = tmp_path/"out"/"adata.h5ad" if done.exit_code == 0 else tmp_path/"mine_scvae.h5ad"
+    assert (done.exit_code == 0) == (line == "fit FILE -o OUT"), done.stderr
+    assert done.exit_code == 0 or str(kept) in done.stderr.splitlines()[-1]
+    assert anndata.read_h5ad(kept).n_obs in (300, 30000)
+
+
+def test_two_updates_at_once_lose_nothing(mine, tmp_path):
+    import anndata
+    both = [start("fit", mine, "-o", tmp_path/name, "--update", *quick) for name in ("a", "b")]
+    codes = sorted(ended(process)[0] for process in both)
+    results = [mine, tmp_path/"mine_scvae.h5ad"]
+    assert codes in ([0, 2], [0, 0])                        # 0, 0: one after the other
+    for path in results[:1 + codes.count(2)]:
+        assert anndata.read_h5ad(path).obsm["X_scvae"].shape[0] == 300
+
+
+def test_of_five_at_once_one_takes_the_place(cells, tmp_path):
+    line = ["fit", cells, "-o", tmp_path/"run", "--json", *quick]
+    done = [ended(start_) for start_ in [start(*line) for _ in range(5)]]
+    assert sorted(code for code, *_ in done) == [0, 2, 2, 2, 2]
+    for code, out, said in done:
+        if code and not out: assert "run exists" in said    # it came when the place was taken
+        else: assert Path(json.loads(out)["model"], "model.json").is_file()
+        if code and out: assert json.loads(out)["model"].removesuffix("/model") in said
+    ways = [json.loads(out)["model"] for _, out, _ in done if out]
+    assert len(set(ways)) == len(ways) == len(list(tmp_path.glob("run*")))
+
+
+def test_overwrite_keeps_what_is_not_ours(fitted, cells, tmp_path):
+    shutil.copytree(fitted, tmp_path/"run")
+    (tmp_path/"run"/"notes.txt").write_text("years of work")
+    (tmp_path/"run"/"figures").mkdir()
+    before = (tmp_path/"run"/"model"/"model.json").read_text()
+    in_one_process([["fit", cells, "-o", tmp_path/"run", *quick, "--overwrite", "--seed", "7"]])
+    names = sorted(p.name for p in (tmp_path/"run").iterdir())
+    assert names == ["adata.h5ad", "figures", "model", "notes.txt"]
+    assert (tmp_path/"run"/"model"/"model.json").read_text() != before
+
+
+def own_column(adata): adata.obs["scvae"] = "mine"
+def own_latents(adata): adata.obsm["X_scvae"] = adata.X[:, :2].toarray()
+
+
+def test_what_is_the_users_is_not_overwritten(mine, fitted, tmp_path):
+    import anndata
+    lines = []
+    for change in own_column, own_latents:
+        adata, path = anndata.read_h5ad(mine), tmp_path/f"{change.__name__}.h5ad"
+        change(adata)
+        adata.write_h5ad(path)
+        lines += [["fit", path, "-o", tmp_path/"run", "--update", *quick],
+                  ["fit", path, "-o", tmp_path/"run", *quick]]
+    lines.append(["encode", fitted, path, "-o", tmp_path/"run.h5ad"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for words, code, err, out in in_one_process(lines):
+        assert code == 2 and "which scvae did not write" in err and "train:" not in err, words
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_what_we_wrote_is_written_again(mine, tmp_path):
+    mine.chmod(0o640)
+    lines = [["fit", mine, "-o", tmp_path/str(seed), "--update", *quick] for seed in (1, 2)]
+    lines.append(["encode", tmp_path/"1", mine, "-o", mine, "--overwrite"])
+    assert [code for _, code, *_ in in_one_process(lines)] == [0, 0, 0]
+    assert mine.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_of_an_old_anndata_is_told_before_training_or_written(mine, tmp_path):
+    import h5py, numpy as np
+    with h5py.File(mine, "r+") as f:                       # as anndata wrote before 0.7
+        for part in "obs", "var":
+            names = f[part][f[part].attrs["_index"]][:]
+            del f[part]
+            f[part] = np.array([(n,) for n in names], dtype=[("index", "S20")])
+    before, line = mine.read_bytes(), ["fit", mine, "-o", tmp_path/"run", *quick]
+    update, copy = in_one_process([[*line, "--update"], line])
+    assert update[1] == 2 and "train:" not in update[2] and mine.read_bytes() == before
+    assert copy[1] == 0 or "train:" not in copy[2], copy
+    assert (tmp_path/"run"/"adata.h5ad").is_file() == (copy[1] == 0)
+
+
+def limited(n_bytes):
+    "A shell's limit on the size of files, as a disk that is full."
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+    return limit
+
+
+FULL = ["fit CELLS -o OUT", "fit CELLS -o OUT --update", "data CELLS -o OUT.h5ad",
+        "generate RUN -n 2000 -o OUT.h5ad", "encode RUN CELLS -o OUT.h5ad"]
+
+
+def test_a_full_disk_names_what_was_written(fitted, mine, tmp_path):
+    before, lines = mine.read_bytes(), []
+    for i, line in enumerate(FULL):
+        words = {"CELLS": mine, "RUN": fitted, "OUT": tmp_path/f"out{i}",
+                 "OUT.h5ad": tmp_path/f"out{i}.h5ad"}
+        lines.append([words.get(word, word) for word in line.split()] + quick * ("fit" in line))
+    for i, (words, code, err, out) in enumerate(
+            in_one_process(lines, preexec_fn=limited(40_000))):
+        said = err.splitlines()[-1]
+        assert code == 2 and str(tmp_path/f"out{i}") in said and "space" in said, (words, err)
+    assert mine.read_bytes() == before and not list(tmp_path.glob("out?"))
+    assert not list(tmp_path.glob("out?.h5ad"))
+
+
+def missing(path): pass
+def a_folder(path): path.mkdir()
+def empty(path): path.touch()
+def a_pipe(path): os.mkfifo(path)
+def a_text(path): path.write_text("a,b\n1,x\n")
+def a_cut_file(path): path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+
+
+def a_socket(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        os.chdir(path.parent)
+        s.bind(path.name)
+
+
+READS = ["data BAD", "fit BAD -o OUT", "encode RUN BAD -o OUT.h5ad", "encode BAD CELLS -o OUT.h5ad",
+         "generate BAD -o OUT.h5ad", "generate RUN --like BAD -o OUT.h5ad",
+         "score BAD --label type", "report BAD", "report RUN --data BAD",
+         "rerun BAD", "rerun RUN --data BAD",
+         "notebook 33_beta --data BAD -o OUT.ipynb", "notebook BAD -o OUT.ipynb",
+         "search BAD --storage OUT", "study beta --check --out BAD"]
+BAD = [(missing, "no.h5ad"), (missing, "no"), (a_folder, "folder"), (empty, "empty.h5ad"),
+       (a_pipe, "pipe.h5ad"), (a_text, "text.h5ad"), (a_cut_file, "cut.h5ad"),
+       (a_socket, "socket.h5ad"), (missing, "~nouser/my.h5ad"), (missing, "n" * 300),
+       (missing, "with\0nul.h5ad"), (missing, "with space ü.h5ad"), (missing, "")]
+def test_input_that_is_none_gets_one_sentence(fitted, cells, tmp_path):
+    lines = []
+    for i, (make, name) in enumerate(BAD):
+        (tmp_path/str(i)).mkdir()
+        path = name if name[:1] in ("~", "") else str(tmp_path/str(i)/name)
+        if make is not missing: make(Path(path))
+        words = {"BAD": path, "RUN": str(fitted), "CELLS": str(cells), "OUT": str(tmp_path/"out")}
+        words |= {f"OUT.{kind}": str(tmp_path/f"out.{kind}") for kind in ("h5ad", "ipynb")}
+        few = READS if make in (missing, a_pipe) and i < 5 else READS[:5] + READS[8:9]
+        lines += [[words.get(word, word) for word in line.split()] for line in few]
+    before = {p.name for p in fitted.iterdir()}
+    for words, code, err, out in in_one_process(lines, cwd=tmp_path):
+        said = [line for line in err.splitlines() if line.startswith("scvae: ")]
+        assert code == 2 and len(said) == 1 and not out, (words, code, err, out)
+        assert "Traceback" not in err and "Errno" not in said[0], (words, err)
+    assert not list(tmp_path.glob("*out*")) and {p.name for p in fitted.iterdir()} == before
+
+
+WRITES = ["data CELLS -o BAD.h5ad", "fit CELLS -o BAD --no-report --epochs 1",
+          "encode RUN CELLS -o BAD.h5ad", "generate RUN -o BAD.h5ad", "report RUN -o BAD.html",
+          "notebook 33_beta --data CELLS -o BAD.ipynb", "bench --out BAD.csv --no-peers"]
+
+
+def test_places_that_cannot_be_written_get_one_sentence(fitted, cells, tmp_path):
+    (tmp_path/"file").write_text("mine")
+    lines = []
+    for place in ("/proc/out", tmp_path/"file"/"out", "~nouser/out", "n" * 300, "with\0nul",
+                  "/dev/null/out"):
+        for line in WRITES:
+            words = [word.replace("BAD", str(place)) for word in line.split()]
+            lines.append([{"RUN": str(fitted), "CELLS": str(cells)}.get(w, w) for w in words])
+    for words, code, err, out in in_one_process(lines, cwd=tmp_path):
+        said = [line for line in err.splitlines() if line.startswith("scvae: ")]
+        assert code == 2 and len(said) == 1 and not out, (words, code, err, out)
+        assert "train:" not in err and "Traceback" not in err, (words, err)
+    assert (tmp_path/"file").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_of_our_name_gets_a_hint(tmp_path):
+    (tmp_path/"scvae").mkdir()
+    (tmp_path/"scvae"/"__init__.py").touch()
+    command = Path(sys.executable).with_name("scvae")
+    done = subprocess.run([command, "notebook"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{tmp_path/'scvae'} hides this package" in done.stderr
 
 
 def test_a_pipe_that_closes_early_is_no_error():

@@ -231,3 +231,12 @@ def test_no_exported_cell_has_more_than_30_lines():
 def test_nine_in_ten_exported_cells_have_at_most_15_lines():
     longer = [name for name, n in exported if n > 15]
     assert len(longer) <= 0.1 * len(exported), f"{len(longer)} of {len(exported)}: {longer}"
+
+
+def test_licences_are_those_of_the_pinned_packages():
+    "A package that is not permissive is a decision, to be taken by a person and written down."
+    rows = [line.split(",", 2) for line in (root/"licences.csv").read_text().splitlines()[1:]]
+    pinned = (root/"constraints.txt").read_text().split()
+    assert sorted("==".join(row[:2]) for row in rows) == sorted(pinned), "run tools/licences.py"
+    assert {name for name, _, said in rows if "GPL" in said} == {"igraph", "harmonypy"}
+    assert not [name for name, _, said in rows if said in ("", "not stated")]

@@ -1,7 +1,7 @@
 "For counts of any type, shape and storage: what dense numpy gives, or a refusal in words."
 import warnings
 import anndata as ad, numpy as np, pandas as pd, pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import assume, HealthCheck, given, settings, strategies as st
 from scipy import sparse
 from scvae.counts import as_csr, check_counts, data_sha256
 from scvae.likelihoods import build_net
@@ -160,6 +160,8 @@ def test_any_floats_are_counts_or_refused(n, g, dtype, data):
     number = st.one_of(st.integers(-2, 9).map(float), st.floats(width=32))
     values = data.draw(st.lists(number, min_size=n * g, max_size=n * g))
     X = np.array(values, dtype).reshape(n, g)
+    off = np.abs(X[np.isfinite(X)] - np.rint(X[np.isfinite(X)]))
+    assume(not ((off > 0) & (off < .01)).any())  # noise, which may pass, has its own tests
     whole = np.isfinite(X).all() and (X >= 0).all() and (X == np.rint(X)).all()
     good = whole and (X <= 2**31).all() and (X.sum(1) > 0).all()
     for form in (X, sparse.csr_matrix(X), sparse.csc_matrix(X)):

@@ -20,7 +20,8 @@ from ..train import Cells, embed
 from ..clustering import cluster, neighbor_graph, pca
 from .recipes import fit_recipe, prepared, recipe, run_key, settings_of
 from .peers import SCVI, scvi_epochs, scvi_latents
-from .runner import append_rows, read_rows
+from .runner import read_rows
+from ..rows import append_rows, each_once
 
 # %% ../../nbs/38_clusterers.ipynb #c91a7dca
 def pair_share(
@@ -136,10 +137,11 @@ def record(
 ) -> pd.DataFrame: # the recorded rows of these recipes and seeds
     "Carry out recipes times seeds and record each; what is recorded is not run again."
     wanted = {run_key(r, seed): (r, seed) for seed in seeds for r in recipes}
-    done = set(read_rows(out).key)
-    for r, seed in (wanted[key] for key in wanted if key not in done):
-        rows = pd.DataFrame([named(r, seed) | row for row in run(r, seed)])
-        append_rows(out, rows.dropna(axis=1, how="all"))   # pandas warns of an empty column
+    def do(jobs):
+        for key, (r, seed) in jobs:
+            append_rows(out, pd.DataFrame([named(r, seed) | row for row in run(r, seed)]))
+            yield key
+    for _ in each_once(out, wanted, do): pass
     rows = read_rows(out)
     return rows[rows.key.isin(wanted)].reset_index(drop=True)
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CENTRE', 'WITH_DEPTH', 'WITHOUT_DEPTH', 'NEIGHBOURS', 'POINTS', 'random_points', 'search_key', 'true_agreement',
-           'measures', 'judge', 'judge_all', 'criteria_of', 'rank_correlations', 'plot_correlations', 'chosen_by']
+           'measures', 'judge', 'record_points', 'judge_all', 'criteria_of', 'rank_correlations', 'plot_correlations',
+           'chosen_by']
 
 # %% ../../nbs/41_criteria.ipynb #d1d36251
 import hashlib, json, time
@@ -15,12 +16,15 @@ from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
 from ..docments import document
+
+# %% ../../nbs/41_criteria.ipynb #d77a511b
 from ..preprocess import total_counts
 from ..clustering import cluster
 from ..metrics import depth_r2
 from ..tuning import CRITERION, LOSSES, N_INIT, fit_seeds, get_optuna, label_free, suggest
 from .recipes import prepared
-from .runner import append_rows, read_rows
+from .runner import read_rows
+from ..rows import append_rows, each_once, recorded_keys
 from ..workers import in_workers
 
 # %% ../../nbs/41_criteria.ipynb #018629c0
@@ -105,6 +109,21 @@ def judge(
     types = adata.obs[adata.uns["scvae"]["labels"][0]]
     return row | measures(nets, types, total_counts(adata.X))
 
+# %% ../../nbs/41_criteria.ipynb #1ac6ade5
+def record_points(
+    ended,  # job and future of each, from `in_workers`
+    out,    # CSV file of rows
+    errors, # of points that failed; they are added here
+):
+    "Record judged points as they end; yield the key of each."
+    for job, future in ended:
+        key = search_key(*job)
+        if future.exception(): errors.append(future.exception())
+        else:
+            about = dict(key=key, settings=json.dumps(job[0], sort_keys=True))
+            append_rows(out, pd.DataFrame([future.result() | about]))
+        yield key
+
 # %% ../../nbs/41_criteria.ipynb #31a9a2f1
 def judge_all(
     points,    # list of settings
@@ -114,14 +133,14 @@ def judge_all(
     workers=None,  # processes; None: one for each core
     progress=True, # show a progress bar
 ) -> pd.DataFrame: # recorded rows
-    "Judge points on datasets."
+    "Judge points on datasets; if one fails the others go on."
     wanted = {search_key(p, d, seeds): (p, d, seeds) for p in points for d in datasets}
-    done = set(read_rows(out).key)
-    jobs = [job for key, job in wanted.items() if key not in done]
-    ended = in_workers(judge, jobs, workers)
-    for job, future in tqdm(ended, "judge", len(jobs), unit="point", disable=not progress):
-        about = dict(key=search_key(*job), settings=json.dumps(job[0], sort_keys=True))
-        append_rows(out, pd.DataFrame([future.result() | about]))
+    todo, errors = len(wanted.keys() - recorded_keys(out)), []
+    def do(jobs):
+        return record_points(in_workers(judge, (job for _, job in jobs), workers), out, errors)
+    ended = each_once(out, wanted, do)
+    for _ in tqdm(ended, "judge", todo, unit="point", disable=not progress): pass
+    if errors: raise errors[0]
     rows = read_rows(out)
     return rows[rows.key.isin(wanted)].reset_index(drop=True)
 

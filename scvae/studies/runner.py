@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['METHODS', 'COLUMNS', 'GROUP', 'held_depth', 'score_rows', 'n_active', 'latents_of', 'run_vae', 'components_of',
            'run_pca', 'run_supervised', 'run_scvi', 'versions_text', 'our_versions', 'method_of', 'about_run', 'run',
-           'read_rows', 'append_rows', 'outcomes', 'record', 'record_all', 'wanted_runs', 'rows_file', 'carry_out',
-           'raise_first', 'study', 'repeat', 'allowed_difference', 'sample_runs', 'check', 'spread', 'summarise']
+           'read_rows', 'outcomes', 'record', 'record_all', 'wanted_runs', 'rows_file', 'saying_how_to_go_on',
+           'carry_out', 'raise_first', 'study', 'repeat', 'allowed_difference', 'sample_runs', 'check', 'spread',
+           'summarise']
 
 # %% ../../nbs/32_runner.ipynb #3ed1a341
-import json, platform, time
+import json, platform, sys, time
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tqdm.auto import tqdm
 from ..docments import document
@@ -27,7 +28,8 @@ from ..metrics import depth_r2, score, supervised_ceiling
 from .recipes import LATER, fit_recipe, prepared_for, run_key, settings_of
 from .peers import scvi_latents
 from ..counts import data_sha256
-from ..files import atomic
+from ..files import as_path, tidy_ending
+from ..rows import append_rows, check_table, each_once, locked, read_table, recorded_keys
 from ..workers import in_workers, peak_mb
 
 # %% ../../nbs/32_runner.ipynb #60f55746
@@ -202,31 +204,21 @@ def read_rows(
 ) -> pd.DataFrame:
     "Recorded rows; a table without rows where there is no file."
     if not Path(path).exists(): return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={"key": str})
-
-# %% ../../nbs/32_runner.ipynb #1b3e0c80
-def append_rows(
-    path,  # CSV file, made if absent
-    rows,  # DataFrame
-):
-    "Add rows to a file, whole or not at all."
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), atomic(path) as part:
-        if Path(path).exists(): rows = pd.concat([read_rows(path), rows])
-        rows.to_csv(part, index=False, float_format="%.6g")
+    return read_table(path, ["key"])
 
 # %% ../../nbs/32_runner.ipynb #00e9e6bc
 def outcomes(
-    todo,     # list of (recipe, seed)
+    todo,     # (recipe, seed) of each run; taken one by one as processes are free
     study,    # name of the study
     workers,  # processes; 1 works in this one; None: one for each core
 ):
-    "Carry out runs in any order; yield (rows, history) of each, or the exception that ended it."
+    "Carry out runs; yield recipe, seed, and (rows, history) or the exception that ended it."
     if workers == 1:
-        for recipe, seed in todo: yield run(recipe, seed, study)
+        for recipe, seed in todo: yield recipe, seed, run(recipe, seed, study)
         return
-    jobs = [(recipe, seed, study) for recipe, seed in todo]
-    for _, done in in_workers(run, jobs, workers): yield done.exception() or done.result()
+    jobs = ((recipe, seed, study) for recipe, seed in todo)
+    for (recipe, seed, _), done in in_workers(run, jobs, workers):
+        yield recipe, seed, done.exception() or done.result()
 
 # %% ../../nbs/32_runner.ipynb #5fc016cd
 def record(
@@ -234,26 +226,27 @@ def record(
     rows,     # from `run`
     history,  # from `run`
 ):
-    "Add a run to the files of its study."
-    if history is not None:
-        curves = history.assign(key=rows.key.iloc[0])
-        append_rows(path.with_stem(f"{path.stem}_curves"), curves)
-    append_rows(path, rows)
+    "Add a run to the files of its study, unless it is recorded there."
+    path, key = Path(path), rows.key.iloc[0]
+    with locked(path):
+        if key in recorded_keys(path): return
+        if history is not None:
+            curves = path.with_stem(f"{path.stem}_curves")
+            append_rows(curves, history.assign(key=key), again=True)
+        append_rows(path, rows)
 
 # %% ../../nbs/32_runner.ipynb #a3e4fb29
 def record_all(
     outcomes,  # from `outcomes`
     path,      # CSV file of rows
-    bar,       # of tqdm
-) -> list:     # exceptions of runs that failed
-    "Record runs as they end."
-    failed = []
-    for outcome in outcomes:
-        if isinstance(outcome, Exception): failed.append(outcome)
-        else:
-            record(path, *outcome)
-            bar.update()
-    return failed
+    failed,    # (recipe, seed, exception) of runs that failed; they are added here
+):
+    "Record runs as they end; yield the key of each."
+    for recipe, seed, outcome in outcomes:
+        key = run_key(recipe, seed)
+        if isinstance(outcome, Exception): failed.append((recipe, seed, outcome))
+        else: record(path, *outcome)
+        yield key
 
 # %% ../../nbs/32_runner.ipynb #93dcf88b
 def wanted_runs(
@@ -268,9 +261,25 @@ def rows_file(
     out,  # CSV file, or a folder for rows.csv
 ) -> Path:
     "Where a study records its rows."
-    return Path(out) if Path(out).suffix == ".csv" else Path(out)/"rows.csv"
+    out = as_path(out)
+    return out if out.suffix == ".csv" else out/"rows.csv"
 
-# %% ../../nbs/32_runner.ipynb #595e68fa
+# %% ../../nbs/32_runner.ipynb #12dce17a
+@contextmanager
+def saying_how_to_go_on(
+    path,    # CSV file of rows
+    wanted,  # from `wanted_runs`
+):
+    "Where a study is stopped by a signal, say what is recorded and how to go on."
+    try:
+        with tidy_ending(): yield
+    except (KeyboardInterrupt, SystemExit):
+        done = len(recorded_keys(path).intersection(wanted))
+        print(f"\nstopped: {done} of {len(wanted)} runs are recorded in {path}; "
+              "the same call goes on from there", file=sys.stderr)
+        raise
+
+# %% ../../nbs/32_runner.ipynb #69ae9ed5
 def carry_out(
     wanted,    # from `wanted_runs`
     path,      # CSV file of rows
@@ -278,23 +287,27 @@ def carry_out(
     progress,  # show a progress bar
     name,      # of the study
 ):
-    "Run and record what is not recorded yet."
-    recorded = set(read_rows(path).key)
-    todo = [run for key, run in wanted.items() if key not in recorded]
-    done = len(wanted) - len(todo)
+    "Run and record what is not recorded yet; other processes may do the same."
+    failed = []
+    def do(jobs):
+        return record_all(outcomes((job for _, job in jobs), name, workers), path, failed)
+    done = len(recorded_keys(path).intersection(wanted))
     with tqdm(total=len(wanted), initial=done, desc=name, unit="run", disable=not progress) as bar:
-        failed = record_all(outcomes(todo, name, workers), path, bar)
-    if failed: raise_first(failed, len(todo), path)
+        with saying_how_to_go_on(path, wanted):
+            for _ in each_once(path, wanted, do): bar.update()
+    if failed: raise_first(failed, len(wanted) - done, path)
 
 # %% ../../nbs/32_runner.ipynb #f41c8049
 def raise_first(
-    failed,  # exceptions
+    failed,  # (recipe, seed, exception) of each
     n_runs,  # how many were tried
     path,    # where the others are
 ):
     "Say how many runs failed, and why the first one did."
-    raise RuntimeError(f"{len(failed)} of {n_runs} runs failed, the others are recorded in {path}; "
-                       f"the first failure: {failed[0]!r}") from failed[0]
+    recipe, seed, error = failed[0]
+    raise RuntimeError(
+        f"{len(failed)} of {n_runs} runs failed, the others are recorded in {path}; "
+        f"the first failure, of {recipe['recipe']!r} with seed {seed}: {error!r}") from error
 
 # %% ../../nbs/32_runner.ipynb #02707711
 def study(
@@ -350,11 +363,13 @@ def check(
     least=0.02,      # a difference in ARI that is always allowed
 ) -> pd.DataFrame:   # recorded and recomputed ARI, what was allowed, and whether they agree
     "Recompute a sample of recorded runs; agreement: within three standard deviations of the seeds."
-    rows = sample_runs(read_rows(path), n, random_state)
-    if rows.empty:
+    every = read_rows(path)
+    if every.empty:
         raise FileNotFoundError(f"there are no recorded rows in {path}: run the study first.")
+    check_table(path, [*GROUP, "seed", "ari", "settings", "data_sha256"])
+    rows = sample_runs(every, n, random_state)
     again = pd.concat([repeat(run) for _, run in rows.groupby("key", sort=False)])
-    table = again.join(allowed_difference(read_rows(path), least), on=GROUP)
+    table = again.join(allowed_difference(every, least), on=GROUP)
     close = (table.ari - table.ari_again).abs() <= table.allowed
     table["agrees"] = close & (table.data_sha256 == table.data_sha256_again)
     return table[[*GROUP, "seed", "ari", "ari_again", "allowed", "agrees"]].reset_index(drop=True)

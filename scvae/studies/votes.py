@@ -30,9 +30,10 @@ from ..clustering import cluster, pca
 from ..metrics import agreement, found_type, supervised_ceiling, umap
 from ..ensembles import METHODS, combine, neighbour_stability, stability
 from .recipes import fit_recipe, prepared, prepared_for, run_key, settings_of
-from .runner import COLUMNS, about_run, append_rows, read_rows
+from .runner import COLUMNS, about_run, read_rows
 from ..colors import UNLABELLED
 from ..files import atomic
+from ..rows import append_rows, each_once, recorded_keys
 from ..workers import in_workers, peak_mb
 
 # %% ../../nbs/40_votes.ipynb #677f3b31
@@ -126,12 +127,18 @@ def train_runs(
     progress=True,  # show a progress bar
 ):
     "Make sure that all runs are on disk; if one fails the others go on."
-    jobs = [(recipe, s, folder) for s in seeds if not run_file(recipe, s, folder).exists()]
-    ended = in_workers(cached_run, jobs, workers)
-    bar = tqdm(ended, recipe["dataset"], len(jobs), unit="run", disable=not progress)
-    errors = [error for _, future in bar if (error := future.exception())]
+    wanted, errors = {run_key(recipe, s): (recipe, s, folder) for s in seeds}, []
+    def do(jobs):
+        for job, future in in_workers(cached_run, (job for _, job in jobs), workers):
+            if future.exception(): errors.append(future.exception())
+            yield run_key(*job[:2])
+    def done(_):
+        return {key for key, job in wanted.items() if run_file(*job).exists()}
+    todo = len(wanted.keys() - done(folder))
+    ended = each_once(Path(folder)/"runs", wanted, do, done)
+    for _ in tqdm(ended, recipe["dataset"], todo, unit="run", disable=not progress): pass
     if errors: raise RuntimeError(
-        f"{len(errors)} of {len(jobs)} runs failed, the others are kept in {folder}; "
+        f"{len(errors)} of {todo} runs failed, the others are kept in {folder}; "
         f"the first failure: {errors[0]!r}") from errors[0]
 
 # %% ../../nbs/40_votes.ipynb #ab5016f5
@@ -440,9 +447,12 @@ def record_ensembles(
 ) -> list:    # keys of all ensembles of the plan
     "Combine runs as planned; what is recorded already is not done again."
     wanted = wanted_ensembles(recipe, plan)
-    done = set(read_rows(path).key)
-    for key in tqdm([k for k in wanted if k not in done], desc="combine", disable=not progress):
-        append_rows(path, ensemble_rows(recipe, *wanted[key], folder))
+    def do(jobs):
+        for key, job in jobs:
+            append_rows(path, ensemble_rows(recipe, *job, folder))
+            yield key
+    todo = len(wanted.keys() - recorded_keys(path))
+    for _ in tqdm(each_once(path, wanted, do), "combine", todo, disable=not progress): pass
     return list(wanted)
 
 # %% ../../nbs/40_votes.ipynb #307d14f2
@@ -454,12 +464,14 @@ def record_marks(
     progress=True,            # show a progress bar
 ) -> int:    # ensembles that were missing
     "Record what stability marks in each ensemble."
-    keys = [ensemble_key(recipe, seeds, "average") for seeds in blocks]
-    done = set(read_rows(path).key)
-    todo = [block for block, key in enumerate(keys) if key not in done]
-    for i in tqdm(todo, desc="ambiguity", unit="ensemble", disable=not progress):
-        append_rows(path, ambiguity_rows(recipe, blocks[i], i, folder).assign(key=keys[i]))
-    return len(todo)
+    wanted = {ensemble_key(recipe, s, "average"): (s, i) for i, s in enumerate(blocks)}
+    def do(jobs):
+        for key, (seeds, i) in jobs:
+            append_rows(path, ambiguity_rows(recipe, seeds, i, folder).assign(key=key))
+            yield key
+    todo, ended = len(wanted.keys() - recorded_keys(path)), each_once(path, wanted, do)
+    for _ in tqdm(ended, "ambiguity", todo, unit="ensemble", disable=not progress): pass
+    return todo
 
 # %% ../../nbs/40_votes.ipynb #847fe193
 def study_consensus(
@@ -480,7 +492,8 @@ def study_consensus(
     keys = record_ensembles(recipe, plan, out/"consensus.csv", folder, progress)
     usual, table = blocks(seeds, runs), out/f"consensus_cells_{recipe['dataset']}.csv"
     new = record_marks(recipe, usual, out/"consensus_ambiguity.csv", folder, progress)
-    if cells and (new or not table.exists()): cell_table(recipe, usual, folder).to_csv(table)
+    if cells and (new or not table.exists()):
+        with atomic(table) as part: cell_table(recipe, usual, folder).to_csv(part)
     rows = read_rows(out/"consensus.csv")
     return rows[rows.key.isin(keys)].reset_index(drop=True)
 
