@@ -1,5 +1,5 @@
 "Notebooks, modules and pages say the same, and keep the rules of the house."
-import ast, re, shutil, subprocess, sys
+import ast, json, re, shutil, subprocess, sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 import pytest
@@ -56,6 +56,7 @@ def test_notebooks_are_clean(rebuilt):
 def test_notebook_is_small_and_without_errors(path):
     outputs = [o for c in chapters.read(path.stem)["cells"] for o in c.get("outputs", [])]
     assert not [o for o in outputs if o["output_type"] == "error"]
+    assert "site-packages" not in json.dumps(outputs), "a warning of a library is stored"
     widget = "application/vnd.jupyter.widget-view+json"
     assert not [o for o in outputs if widget in o.get("data", {})]
     assert path.stat().st_size < 1e6
