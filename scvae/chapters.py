@@ -118,7 +118,9 @@ def find_data(
     "The same, such that it is found from another folder too."
     from scvae.data import DATASETS
     from scvae.sources import cache_dir
-    if (path := as_path(name)).exists(): return str(path.resolve())
+    if (path := as_path(name)).exists():
+        if not path.is_dir(): check_readable(path)
+        return str(path.resolve())
     if name in DATASETS or (cache_dir()/f"{name}.h5ad").is_file(): return name
     raise FileNotFoundError(f"there is no file and no dataset {name!r}: give the path of an .h5ad, "
                             ".h5, .loom or .zarr file, of a table or of a folder with mtx, "

@@ -1307,7 +1307,9 @@ def report_command(run: Run, label: Label = None, data: RunCells = None, out: Pa
 # %% ../nbs/19_cli.ipynb #120aa225
 @app.command("rerun")
 def rerun_command(run: Run, data: RunCells = None, device: Device = None, as_json: Json = False):
-    """Repeat a run from its record, and compare; exit code 1 if they differ.
+    """Repeat a run from its record, and compare.
+
+    The exit code is 1 if they differ.
 
     On the machine that made it, the same numbers come out, bit for bit; elsewhere nearly so.
 

@@ -8,7 +8,6 @@ __all__ = ['PALETTE', 'ZEISEL_TYPES', 'UNLABELLED', 'UNLABELLED_COLOR', 'MARKUP'
 
 # %% ../nbs/83_colors.ipynb #61256b91
 import html, re
-import pandas as pd
 from contextlib import suppress
 from .docments import document
 
@@ -26,6 +25,7 @@ def type_colors(
     labels,  # the label of each cell; of a categorical, unused categories count too
 ) -> dict:   # category -> colour (hex)
     "A colour for each category."
+    import pandas as pd  # here: it takes a while, and names need none of it
     kinds = list(pd.Series(labels).astype("category").cat.categories)
     named = [k for k in kinds if str(k).lower() not in UNLABELLED]
     order = ZEISEL_TYPES if set(kinds) <= set(ZEISEL_TYPES) else named
