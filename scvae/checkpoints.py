@@ -212,14 +212,15 @@ def check_same(
 
 # %% ../nbs/89_checkpoints.ipynb #d71f0bfd
 def sha256_of(
-    arrays,   # of numpy, or tensors; None stands for itself
+    arrays,   # of numpy, tensors or numbers
 ) -> str:
     "SHA-256 of arrays, one after the other."
     h = hashlib.sha256()
     for a in arrays:
         if isinstance(a, torch.Tensor): a = a.detach().cpu().numpy()
         a = np.ascontiguousarray(a)
-        h.update(f"{a.dtype} {a.shape}".encode() + a.tobytes())
+        h.update(f"{a.dtype} {a.shape}".encode())
+        h.update(a.reshape(-1).view(np.uint8))   # no copy
     return h.hexdigest()
 
 # %% ../nbs/89_checkpoints.ipynb #b1b62cde
@@ -293,9 +294,7 @@ def leave(self: Stop,
     "Raise what ends a program that was stopped by this signal."
     if self.number == signal.SIGINT: raise KeyboardInterrupt(said)
     say(f"\n{said}")   # `SystemExit` is silent
-    end = SystemExit(128 + self.number)
-    end.said = said
-    raise end
+    raise SystemExit(128 + self.number)
 
 # %% ../nbs/89_checkpoints.ipynb #da009945
 SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]

@@ -13,7 +13,7 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'words_of', 'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped',
            'in_one_line', 'shadowed', 'show', 'clean', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new',
            'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty',
-           'layer_of', 'Opened', 'mark_read', 'open_cells', 'check_column', 'counted', 'data', 'contents',
+           'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents',
            'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied',
            'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update',
            'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold',
@@ -34,8 +34,9 @@ from typer.core import TyperGroup
 from typing import Annotated, NamedTuple
 from .chapters import NotebookFailed, find_data, notebooks, run_notebook, use_data, value_of
 from .docments import document
-from .files import (FileChanged, as_path, atomic, check_known, check_place, check_readable,
-                         file_sha256, lock, mark_of, tidy_ending, unchanged, writing)
+from .files import (FileChanged, Mark, as_path, atomic, check_known, check_place,
+                         check_readable, file_sha256, lock, mark_of, tidy_ending, unchanged,
+                         writing)
 
 # %% ../nbs/19_cli.ipynb #29899d27
 ABOUT = """\
@@ -117,8 +118,8 @@ AS_OPTION = {  # argument of the library -> option of a command
     "overwrite": "--overwrite", "batch": "--batch"}
 FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrite",
          "resume": "--resume"}  # options without a value
-SET = ["batch_size", "lr", "hidden", "dropout", "norm", "patience", "held_out", "precision",
-       "depth_covariate", "warmup", "weight_decay", "clip"]  # options of `fit` for --set
+SET = ("batch_size lr lr_schedule schedule cap clock free_bits thinning held_out patience "
+       "precision hidden dropout norm depth_covariate").split()  # options of `fit` for --set
 
 # %% ../nbs/19_cli.ipynb #31a05d58
 PYTHON = [  # what the library says -> what a shell needs; in this order
@@ -448,14 +449,17 @@ class Opened(NamedTuple):
     mark: object   # of the .h5ad file with exactly these cells; None: they have no such file
 
 # %% ../nbs/19_cli.ipynb #4278b02b
-def mark_read(
-    name,  # of cells that are about to be read
-):         # a Mark, or None where they are in no .h5ad file
-    "What an .h5ad file is before it is read."
+def read_marked(
+    name,    # as in `load`
+) -> tuple:  # AnnData; the Mark of the .h5ad file that was read, None where it was none
+    "Read cells, and note what their file was."
+    from scvae.data import load
     path = Path(name)
-    if path.suffix != ".h5ad" or not path.is_file(): return None
-    check_readable(path)
-    return mark_of(path)
+    before = os.stat(path) if path.suffix == ".h5ad" and path.is_file() else None
+    adata = load(name)
+    about = adata.uns["scvae"]
+    if before is None or about["source"] != str(path): return adata, None  # a dataset's name
+    return adata, Mark(before.st_size, before.st_mtime_ns, about["sha256"])
 
 # %% ../nbs/19_cli.ipynb #29aace42
 def open_cells(
@@ -466,11 +470,8 @@ def open_cells(
     least=(0, 0), # counts, and genes, of cells that are not left out
 ) -> Opened:
     "Read cells and find their counts."
-    from scvae.data import load
     say(f"reading {name}")
-    mark = mark_read(name)
-    adata = load(name)
-    if adata.uns["scvae"]["source"] != str(Path(name)): mark = None  # a dataset of that name
+    adata, mark = read_marked(name)
     layer = layer_of(adata, layer, usual, round)
     kept = without_empty(adata, layer, *least)
     return Opened(kept, layer, name, mark if kept is adata else None)
@@ -619,7 +620,7 @@ def is_ours(
     adata,  # cells
     place,  # obsm/X_scvae, or obs/scvae
 ) -> bool:
-    "Whether scvae wrote it, by what the file says; files before version 0.2 name the fit only."
+    "Whether scvae wrote it, by what the file says; those of earlier versions name the fit only."
     about = adata.uns["scvae"]
     if place in about.get("added", ()) : return True
     if "fit" not in about: return False

@@ -8,7 +8,7 @@ __all__ = ['FULL', 'ENDINGS', 'file_sha256', 'Mark', 'mark_of', 'lock', 'FileCha
            'save_tensors', 'load_tensors']
 
 # %% ../nbs/80_files.ipynb #61ac0238
-import errno, glob, hashlib, itertools, json, os, psutil, shutil, signal, stat, sys
+import errno, hashlib, itertools, json, os, psutil, re, shutil, signal, stat, sys
 import tempfile, threading, time
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -210,9 +210,17 @@ def _put_back(work, path):
     for old in work.glob("old*"):
         if not path.exists(): os.replace(old, path)
 
+def _beginning(path):
+    "How the names of temporary folders for `path` begin; of a very long name, its beginning."
+    return f".{path.name[:100]}."
+
 def _tidy_up(path):
     "Remove the temporary folders of processes that were killed while they wrote to `path`."
-    for work in path.parent.glob(f".{glob.escape(path.stem)}.*.part"):
+    ours = re.compile(re.escape(_beginning(path)) + r"\w{8}\.part")  # not those of path.v2
+    try: there = os.listdir(path.parent)
+    except OSError: return  # absent, no folder, or closed
+    for name in filter(ours.fullmatch, there):
+        work = path.parent/name
         with suppress(OSError), open(work/"lock", "rb") as held:
             if time.time() - os.stat(work).st_mtime < 2 or not lock(held, wait=False): continue
             _put_back(work, path)
@@ -223,8 +231,7 @@ def _tidy_up(path):
 def _beside(path, folder):
     "A path of the same name in a new folder beside `path`, which is removed at the end."
     with writing(path):
-        _tidy_up(path)
-        work = Path(tempfile.mkdtemp(".part", f".{path.stem[:100]}.", path.parent))
+        work = Path(tempfile.mkdtemp(".part", _beginning(path), path.parent))
     try:
         with open(work/"lock", "wb") as held:
             lock(held)
@@ -296,6 +303,7 @@ def atomic(
 ):
     "Give a path to write to; what is written there takes its place at the end, or vanishes."
     path = as_path(path).resolve()  # through links, and wherever the process goes meanwhile
+    _tidy_up(path)
     check_place(path, overwrite, folder)
     with tidy_ending(), _parents(path), _beside(path, folder) as part:
         with writing(path, FULL): yield part

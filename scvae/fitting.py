@@ -10,11 +10,11 @@ __all__ = ['IN_BLOCKS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 
            'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'check_said', 'raw_header',
            'header_of', 'header_for', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of',
            'read_model', 'prep_from', 'find_variance', 'history_from', 'load_model', 'check_device', 'resolved',
-           'options_from', 'check_sizes', 'as_json', 'as_weight', 'check_weight', 'trained_with', 'processor',
-           'names_sha256', 'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found',
-           'with_found', 'check_room', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings',
-           'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun']
+           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
+           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
+           'check_room', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'parts_of_run',
+           'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions',
+           'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -39,7 +39,7 @@ from . import model
 from .model import Architecture
 from .preprocess import Preprocessor
 from .train import (ENGINE, Cells, Options, best_device, best_precision, check_batches,
-                         check_seed, embed, minibatches, train)
+                         check_seed, check_weight, embed, minibatches, train)
 
 # %% ../nbs/11_fitting.ipynb #180c1110
 class SCVAE:
@@ -755,16 +755,6 @@ def as_weight(
     raise ValueError("weight is not a list of numbers of at least 0: give one for each gene of the "
                      "model, in the order of vae.genes, or None.")
 
-# %% ../nbs/11_fitting.ipynb #cb11669a
-def check_weight(
-    weight,   # of each gene, from `as_weight`; or None
-    n_genes,  # of the model
-):
-    "Raise a ValueError for weights of other genes."
-    if weight is None or len(weight) == n_genes: return
-    raise ValueError(f"weight has {len(weight)} numbers, but {n_genes} genes are modelled: "
-                     "give one for each of them, in the order of vae.genes.")
-
 # %% ../nbs/11_fitting.ipynb #ddc57736
 def trained_with(
     weight=None,    # as in `fit`
@@ -894,7 +884,8 @@ def check_room(
     settings,  # of `fit`, with its batches
 ):
     "Raise an error for settings that no networks have, and where a fit has no room."
-    check_weight(settings["trained_with"].get("weight"), n_genes)
+    weight = settings["trained_with"].get("weight")
+    if weight is not None: check_weight(weight, n_genes)
     n_weights = sum(p.numel() for p in net_shapes(settings, n_genes).values())
     what = f"fit of {cells.n_obs} cells x {cells.n_vars} genes"
     check_memory(work_bytes(cells.X, n_genes, n_weights), what,

@@ -11,7 +11,7 @@ __all__ = ['AS_THEY_ARE', 'N_INIT', 'CRITERION', 'LOSSES', 'get_optuna', 'sugges
            'work_on', 'trial_row', 'trials', 'update', 'watched', 'search']
 
 # %% ../nbs/16_tuning.ipynb #9644b4bb
-import dataclasses, inspect, itertools, json, os, sys, time, uuid
+import dataclasses, inspect, itertools, json, os, re, sys, time, uuid
 import numpy as np
 import pandas as pd
 from contextlib import contextmanager, suppress
@@ -368,6 +368,7 @@ def is_at_work(
     name,     # of a worker
 ) -> bool:
     "Whether a process holds its lock."
+    if not re.fullmatch("[0-9a-f]{32}", str(name)): return False  # no name that we gave: no path
     path = workers_folder(storage)/name
     if not path.exists(): return False
     try:
@@ -393,7 +394,9 @@ def take_back(
     storage,  # as in `open_search`
 ) -> int:     # how many there were
     "Fail the trials of processes that were killed, and ask for their points again."
-    if not workers_folder(storage): return 0
+    folder = workers_folder(storage)
+    if not folder: return 0
+    for path in list(folder.glob("*")): is_at_work(storage, path.name)  # removes what is left
     abandoned = [t for t in study.trials if was_abandoned(t, storage)]
     failed = get_optuna().trial.TrialState.FAIL
     for t in abandoned:
