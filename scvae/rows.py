@@ -97,7 +97,7 @@ def text_of(
 ) -> str:
     "What a file holds; `DamagedTable` where that is no text, or ends in the middle of a line."
     check_readable(path)
-    try: text = as_path(path).read_bytes().decode("utf-8-sig")
+    try: text = as_path(path).read_bytes().decode().removeprefix("\ufeff")
     except UnicodeDecodeError as e:
         before = e.object[:e.start].count(b"\n")
         damage(path, before + 1, "this is not text in UTF-8", RESTORE)

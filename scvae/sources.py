@@ -20,6 +20,7 @@ from scipy.io import loadmat
 from .docments import document
 
 # %% ../nbs/82_sources.ipynb #c854feaa
+from .colors import listed
 from .files import as_path, atomic, check_memory, check_readable, file_sha256, writing
 from .counts import as_csr, check_structure, count_fault, data_sha256
 from .hdf5 import check_h5ad, check_hdf5
@@ -517,7 +518,7 @@ def _hdf5_kind(path):
     if have & {"barcode_idx", "molecule_info", "umi", "barcode_info"}: raise Unreadable(
         f"{path} holds single molecules, and no counts of cells: give the file "
         "filtered_feature_bc_matrix.h5 of the same folder")
-    said = ", ".join(sorted(have)[:6]) or "nothing"
+    said = listed(sorted(have), 6)
     raise Unreadable(f"{path} is another kind of file: it has {said} where an .h5ad has obs and "
                      "var, a 10x .h5 and a .loom have matrix, and an .h5mu has mod")
 

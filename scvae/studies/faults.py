@@ -548,13 +548,18 @@ def damage_tree(
     return path.name.startswith(("model", "matrix.mtx")) or path.suffix == ".gz"
 
 # %% ../../nbs/46_faults.ipynb #14c1cac1
+def _says_something(path):
+    "Whether a file is JSON of zarr, and holds anything that can be damaged."
+    named = path.suffix == ".json" or path.name.startswith(".z")
+    return named and len(json.loads(path.read_text())) > 0
+
 def damage_zarr(
     path,  # of a folder, one of whose files is written anew
     rng,   # numpy Generator
 ) -> bool: # False: other numbers can be what it says now
     "Write something impossible into what a zarr folder says of itself."
     files = [p for p in sorted(path.rglob("*")) if p.is_file()]
-    said = pick(rng, [p for p in files if p.suffix == ".json" or p.name.startswith(".z")])
+    said = pick(rng, [p for p in files if _says_something(p)])
     said.write_text(damage_json(said.read_text(), rng))
     return False
 
