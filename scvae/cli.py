@@ -118,8 +118,9 @@ AS_OPTION = {  # argument of the library -> option of a command
     "overwrite": "--overwrite", "batch": "--batch"}
 FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrite",
          "resume": "--resume"}  # options without a value
-SET = ("batch_size lr lr_schedule schedule cap clock free_bits thinning held_out patience "
-       "precision hidden dropout norm depth_covariate").split()  # options of `fit` for --set
+SET = ("batch_size lr lr_schedule schedule cap clock free_bits contrast temperature thinning "
+       "held_out patience precision hidden dropout norm "  # options of `fit` for --set
+       "depth_covariate sphere").split()
 
 # %% ../nbs/19_cli.ipynb #31a05d58
 PYTHON = [  # what the library says -> what a shell needs; in this order

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID', 'MORE_KINDS', 'UNSAID',
-           'TYPES', 'VARIANCE', 'CLOSE', 'SCVAE', 'batches_of', 'check_finite', 'posterior', 'batch_columns',
+           'TYPES', 'VARIANCE', 'NEW', 'CLOSE', 'SCVAE', 'batches_of', 'check_finite', 'posterior', 'batch_columns',
            'covariates', 'check_dense', 'as_array', 'check_latents', 'check_depth', 'own_batch', 'check_new',
            'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays', 'check_whole',
            'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'check_said', 'raw_header',
@@ -916,7 +916,8 @@ def settings_from(
     other = ("adata", "weight", "callback", "progress", "checkpoint", "resume", "options")
     found = {name: value for name, value in arguments.items() if name not in other}
     with_what = trained_with(arguments["weight"], arguments["callback"])
-    return found | dict(depth_covariate=bool(found["depth_covariate"]), trained_with=with_what)
+    yes_or_no = {name: bool(found[name]) for name in ("depth_covariate", "sphere")}
+    return found | yes_or_no | dict(trained_with=with_what)
 
 # %% ../nbs/11_fitting.ipynb #3f5f4731
 @delegates(Options)
@@ -931,6 +932,7 @@ def fit(
     norm=Architecture.norm,                        # as in `mlp`
     likelihood=Architecture.likelihood,            # as in `make_likelihood`
     depth_covariate=Architecture.depth_covariate,  # condition the decoder on the depth of each cell
+    sphere=Architecture.sphere,                    # keep posterior means at one length
     random_state=0,      # seed of everything random
     key_added="X_scvae", # the latents' place in adata.obsm
     weight=None,         # gene weights of the reconstruction, n_genes
@@ -999,13 +1001,15 @@ def cells_for(
     return load(str(found if adata is None else adata))
 
 # %% ../nbs/11_fitting.ipynb #b9cc84e4
+NEW = {"contrast", "temperature"}  # options that models from before do not say: they had none
+
 def check_record(
     path,      # folder of the model
     settings,  # of the model
 ):
     "Raise a ValueError for a model that does not say how it was made."
     known = settings.get("trained_with", {})
-    needed = {f.name for f in fields(Options)} - settings["options"].keys()
+    needed = {f.name for f in fields(Options)} - settings["options"].keys() - NEW
     if known and not needed and is_whole(known.get("threads"), 1, 4096): return
     raise ValueError(f"{path} does not say how it was made, as it was saved by an earlier scvae: "
                      "fit it again to have a record.")

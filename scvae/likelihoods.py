@@ -219,7 +219,7 @@ def build_net(
     likelihood = make_likelihood(s["likelihood"], n_genes)
     n_covariates = int(s["depth_covariate"]) + len(s["batches"])
     return VAE(n_genes, s["n_latent"], tuple(s["hidden"]), s["dropout"], s["norm"],
-               s["random_state"], likelihood, n_covariates)
+               s["random_state"], likelihood, n_covariates, s["sphere"])
 
 # %% ../nbs/04_likelihoods.ipynb #04a4ca93
 def is_number(
@@ -260,6 +260,7 @@ KINDS = {  # setting -> what it must be, as a test and in words
     "norm": (lambda x: x is None or isinstance(x, str), "'batch', 'layer' or None"),
     "likelihood": (lambda x: isinstance(x, str), f"one of {', '.join(map(repr, LIKELIHOODS))}"),
     "depth_covariate": (lambda x: isinstance(x, bool), "True or False"),
+    "sphere": (lambda x: isinstance(x, bool), "True or False"),
     "random_state": (lambda x: is_whole(x, 0, 2**63 - 1), "a whole number, 0 or above"),
     "batches": (are_names, "different names"),
 }

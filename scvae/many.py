@@ -155,7 +155,7 @@ def check_stackable(
     if dropout or any(isinstance(m, nn.BatchNorm1d) for m in nets[0].modules()): raise ValueError(
         "networks with dropout or batch norm cannot be stacked: "
         "use dropout=0 and norm=None or 'layer', or stacked=False.")
-    for name in ("held_out", "patience", "free_bits"):
+    for name in ("held_out", "patience", "free_bits", "contrast"):
         if getattr(options, name): raise ValueError(
             f"{name} does not work with stacked networks: leave it out, or use stacked=False.")
 

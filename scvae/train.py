@@ -6,9 +6,9 @@
 __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 'best_precision', 'autocast', 'Options',
            'check_options', 'check_number', 'check_seed', 'unknown_choice', 'check_shares', 'minibatches',
            'least_cells', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes', 'covariates_of',
-           'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train', 'run_epochs', 'Run',
-           'check_run', 'check_weight', 'epoch_row', 'Best', 'dropped', 'Dropout', 'thinned', 'Thinned', 'plain',
-           'digest_cells', 'settings_of', 'about_run', 'embed']
+           'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train',
+           'run_epochs', 'Run', 'check_run', 'check_weight', 'epoch_row', 'Best', 'dropped', 'Dropout', 'thinned',
+           'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed']
 
 # %% ../nbs/05_train.ipynb #edcf845e
 import copy, numbers, signal, threading
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from scipy import sparse
 from torch import nn
+from torch.nn.functional import cross_entropy, normalize
 from tqdm.auto import tqdm
 
 # %% ../nbs/05_train.ipynb #dde6c00b
@@ -74,6 +75,8 @@ class Options:
     cap: int = 20                 # when a schedule ends, as in `beta_at`
     clock: str = "epoch"          # what a schedule counts: "epoch" or "step"
     free_bits: float = 0.         # nats that a latent may use for free, as in `kl_divergence`
+    contrast: float = 0.          # weight of telling cells apart by half their counts; 0: none
+    temperature: float = 0.2      # how alike halves are compared: smaller, the harder
     thinning: float = 1.          # least share of a cell's counts that the encoder sees; 1: all
     held_out: float = 0.          # fraction of cells to watch and not to train on
     patience: int | None = None   # epochs to wait for a lower held-out loss; None: never stop early
@@ -100,7 +103,8 @@ def check_options(
         if given not in known: raise ValueError(unknown_choice(name, given, known))
 
 # %% ../nbs/05_train.ipynb #21017bc0
-LEAST = dict(epochs=1, batch_size=1, beta=0, lr=1e-12, free_bits=0, cap=1)  # of options
+LEAST = dict(epochs=1, batch_size=1, beta=0, lr=1e-12, free_bits=0, cap=1,
+             contrast=0, temperature=1e-3)  # of options
 WHOLE = ("epochs", "patience")  # options that are whole numbers
 
 # %% ../nbs/05_train.ipynb #6bb4f96f
@@ -189,6 +193,7 @@ class Batch(NamedTuple):
     asked: torch.Tensor | Counts  # what is to be explained: whole cells, preprocessed or counts
     depth: torch.Tensor           # counts of each cell in the kept genes, n_cells x 1; or None
     covariates: torch.Tensor      # what conditions the decoder, n_cells x n_covariates; or None
+    halves: torch.Tensor = None   # all first halves, then all second, as `Halved` has it; or None
 
     @property
     def target(self) -> torch.Tensor:
@@ -350,6 +355,17 @@ def counted(self: Cells,
     n_genes = len(self.mean)
     return Counts(cell * n_genes + gene, gene, count, (n_cells, n_genes))
 
+# %% ../nbs/05_train.ipynb #a4c9c5b9
+def contrast(
+    halves,           # latents of all first halves, then of all second, 2 n_cells x n_latent
+    temperature=0.2,  # cosines are divided by it
+) -> torch.Tensor:    # scalar, nats per cell
+    "How hard it is to find each cell's other half, either way (van den Oord et al. 2018)."
+    first, second = normalize(halves, dim=1).chunk(2)
+    alike = first @ second.T / temperature
+    right = torch.arange(len(first), device=halves.device)
+    return (cross_entropy(alike, right) + cross_entropy(alike.T, right)) / 2
+
 # %% ../nbs/05_train.ipynb #17f40fbb
 def losses(
     net,             # a VAE
@@ -358,15 +374,18 @@ def losses(
     generator=None,  # noise of the reparameterisation
     precision="float32",  # as in `autocast`
     free_bits=0.,    # as in `kl_divergence`
-) -> torch.Tensor:   # reconstruction, KL, and the KL that is charged for, nats per cell
+    temperature=0.2, # as in `contrast`
+) -> torch.Tensor:   # reconstruction, KL, KL that is charged for, contrast: nats per cell
     "The parts of the objective; networks in `precision`, losses in float32."
     with autocast(batch.x.device, precision):
         out, mu, log_var = net(batch.x, generator, batch.covariates)
+        halves = None if batch.halves is None else net.encode(batch.halves)[0]
     mu, log_var = mu.float(), log_var.float()
     recon = mean_nats(net.likelihood, out.float(), batch.asked, batch.depth, weight)
     kl = kl_divergence(mu, log_var)
     charged = kl_divergence(mu, log_var, free_bits) if free_bits else kl
-    return torch.stack([recon, kl, charged])
+    apart = torch.zeros_like(kl) if halves is None else contrast(halves.float(), temperature)
+    return torch.stack([recon, kl, charged, apart])
 
 # %% ../nbs/05_train.ipynb #465c89a7
 @torch.inference_mode()
@@ -418,14 +437,16 @@ def train_epoch(
     parts,  # function of net and batch: the losses
     tally=None,  # Tally of the steps before these; None: there were none
     after=None,  # called after each step
+    contrast_weight=0.,  # of the contrast of halves, where the cells come with them
 ) -> torch.Tensor:  # mean reconstruction and KL, nats per cell
     "Go over the cells once."
     net.train()
     tally = tally or Tally(torch.zeros(2, device=cells.device))
     for rows, beta, rate in steps:
         batch = cells.batch(rows)
-        recon, kl, charged = parts(net, batch)
+        recon, kl, charged, apart = parts(net, batch)
         loss = recon + beta * charged
+        if batch.halves is not None: loss = loss + contrast_weight * apart
         adam.param_groups[0]["lr"] = rate
         adam.zero_grad()
         loss.backward()
@@ -508,7 +529,8 @@ class Run:
         self.held, self.shown = np.split(self.order.permutation(len(cells)), [n_held])
         self.weight = None if weight is None else torch.as_tensor(weight, device=self.device)
         self.parts = partial(losses, weight=self.weight, generator=self.noise,
-                             precision=self.precision, free_bits=options.free_bits)
+                             precision=self.precision, free_bits=options.free_bits,
+                             temperature=options.temperature)
         self.history, self.best, self.is_over = [], Best(options.patience), False
         self.rows, self.tally, self.keeper = None, None, None
 
@@ -549,9 +571,10 @@ def epoch(self: Run,
     if self.rows is None: self.begin_epoch()
     steps = plan_epoch(epoch, self.rows, o, least_cells(self.net))
     beta, left = steps[-1][1], steps[self.tally.n_steps:]
-    seen = Thinned(self.cells, o.thinning, self.noise) if o.thinning < 1 else self.cells
     watched = dict(tally=self.tally, after=self.keeper.step) if self.keeper else {}
-    sums = train_epoch(self.net, seen, left, self.adam, self.parts, **watched)
+    seen = shown(self.cells, o, self.noise)
+    sums = train_epoch(self.net, seen, left, self.adam, self.parts,
+                       contrast_weight=o.contrast, **watched)
     self.rows, row = None, epoch_row(epoch, beta, sums)
     if not o.held_out: return row
     held = held_out_losses(self.net, self.cells, self.held, self.weight, self.precision)
@@ -706,6 +729,32 @@ class Thinned:
         share = torch.empty(n_cells, device=self.device)
         share = share.uniform_(self.least, 1, generator=self.noise).index_select(0, cell)
         return thinned(count, share, self.noise).mul_(scale).div_(share)
+
+# %% ../nbs/05_train.ipynb #1de7a251
+class Halved:
+    "Cells that come with their counts cut into two halves."
+    def __init__(self, cells, whole, noise=None):
+        self.cells, self.whole, self.noise, self.device = cells, whole, noise, whole.device
+
+    def batch(self, rows) -> Batch:
+        "The cells of some rows, and their halves, each as the encoder sees a cell."
+        cell, gene, count = self.whole.matrix.rows(rows)
+        index = torch.as_tensor(rows, device=self.device)
+        scale = 2 * self.whole.factor.index_select(0, index).index_select(0, cell)
+        first = torch.binomial(count, torch.full_like(count, 0.5), self.noise)
+        halves = [self.whole.scattered(cell, gene, scale * part, len(rows))
+                  for part in (first, count - first)]
+        return self.cells.batch(rows)._replace(halves=torch.cat(halves))
+
+# %% ../nbs/05_train.ipynb #f4083cd8
+def shown(
+    cells,    # from `Cells`
+    options,  # Options
+    noise,    # torch.Generator
+):            # something with a `batch`
+    "Cells as a training sees them: whole, thinned, with halves."
+    seen = Thinned(cells, options.thinning, noise) if options.thinning < 1 else cells
+    return Halved(seen, cells, noise) if options.contrast else seen
 
 # %% ../nbs/05_train.ipynb #938cfa61
 def plain(

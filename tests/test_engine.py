@@ -13,6 +13,7 @@ CASES = {
     "calibrated": dict(likelihood="calibrated", beta=1.), "batches": dict(batch_key="batch"),
     "thinning": dict(thinning=.5), "held out": dict(held_out=.2), "genes": dict(n_top_genes=30),
     "steps": dict(schedule="warmup", cap=9, clock="step", lr_schedule="constant"),
+    "contrast": dict(contrast=5., sphere=True),
 }
 
 

@@ -14,6 +14,7 @@ CASES = {
     "batches": dict(likelihood="nb", batch_key="batch", beta=1.),
     "dropout and batch norm": dict(dropout=.2, norm="batch"),
     "thinning": dict(thinning=.5, likelihood="calibrated"),
+    "contrast": dict(contrast=5., sphere=True),
     "early stopping": dict(held_out=.2, patience=8, lr=.02),
     "free bits, by step": dict(free_bits=.1, schedule="cyclical", cap=9, clock="step", beta=1.),
 }

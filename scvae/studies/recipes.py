@@ -23,7 +23,7 @@ from ..fitting import fit
 
 # %% ../../nbs/30_recipes.ipynb #e5077d51
 OF_TRAINING = ("epochs", "lr", "lr_schedule", "batch_size", "beta", "schedule", "cap", "clock",
-               "free_bits", "thinning")
+               "free_bits", "thinning", "contrast", "temperature")
 
 def of_fit() -> dict:
     "Settings of `fit` and their defaults."
@@ -78,7 +78,8 @@ FIRST = FORMER | dict(depth_covariate=False, n_init=10)        # the same of the
 # %% ../../nbs/30_recipes.ipynb #665182a1
 LATER = dict(  # settings that came later, at the values of the runs from before
     likelihood="gaussian", depth_covariate=False, free_bits=0., clock="epoch",
-    lr_schedule="constant", thinning=1., clusterers=("kmeans", "leiden"), n_init=10, label=None)
+    lr_schedule="constant", thinning=1., clusterers=("kmeans", "leiden"), n_init=10, label=None,
+    sphere=False, contrast=0., temperature=0.2)
 
 def settings_of(
     recipe,  # from `recipe`
