@@ -744,12 +744,12 @@ def _make_plain(adata):
 # %% ../nbs/82_sources.ipynb #734afc00
 def _as_loaded(adata, path):
     "Bring an AnnData that was read from `path` into the form that every loader returns."
-    if adata.X is None:
-        raise Unreadable(f"{path} has no X, or is no AnnData: read it yourself, "
-                         "put the counts into adata.X, and write it again")
+    if adata.X is None and adata.raw is None and not len(adata.layers): raise Unreadable(
+        f"{path} has no X, no raw and no layers, or is no AnnData: read it yourself, "
+        "put the counts into adata.X, and write it again")
     _make_plain(adata)
     _unique_names(adata, path)
-    adata.X = as_csr(adata).astype(np.float32)
+    if adata.X is not None: adata.X = as_csr(adata).astype(np.float32)
     adata.strings_to_categoricals()
     adata.uns["scvae"] = _origin(adata, path)
     return adata
@@ -767,15 +767,20 @@ def _short_name(path):
     return name or path.resolve().parent.name
 
 # %% ../nbs/82_sources.ipynb #b98eb3e8
+def _with_matrix(adata):
+    "An AnnData that has a matrix: itself, or a layer or the raw part of one that has no X."
+    if adata.X is not None: return adata
+    return ad.AnnData(next(iter(adata.layers.values())) if len(adata.layers) else adata.raw.X)
+
 def _origin(adata, path):
     "What an AnnData is and where it came from; a file that we wrote says part of it itself."
     said = adata.uns.get("scvae")
     said = dict(said) if isinstance(said, dict) else {}
     labels = [str(label) for label in said.get("labels", LABELS) if label in adata.obs]
-    sha256 = file_sha256(path) if path.is_file() else data_sha256(adata)
+    sha256 = file_sha256(path) if path.is_file() else data_sha256(_with_matrix(adata))
     return {**said, "name": _short_name(path), "title": str(said.get("title", path.name)),
             "source": str(path), "sha256": sha256, "labels": labels,
-            "counts": count_fault(adata) is None}
+            "counts": adata.X is not None and count_fault(adata) is None}
 
 # %% ../nbs/82_sources.ipynb #56019b25
 def read_cells(

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PACKED', 'OPENERS', 'MOST_ZEROS', 'LONGEST', 'MOST_EMPTY', 'NOTES', 'CORNER', 'MISSING', 'A_CELL', 'A_GENE', 'GENE',
-           'CELL', 'SYMBOL', 'SHRINKS', 'ROLES', 'LIST_ENDINGS', 'KINDS', 'BY_CELL', 'Unreadable', 'explained',
-           'unpacked_name', 'zip_members', 'open_bytes', 'check_end', 'open_text', 'lines_of', 'split_line',
-           'separator_of', 'Layout', 'count_columns', 'layout_of', 'stack', 'Table', 'parse_table', 'gene_likeness',
-           'keep_genes', 'read_table', 'MtxHeader', 'mtx_header', 'read_mtx', 'Part', 'part_of', 'lists_of',
-           'read_list', 'gene_frame', 'read_mtx_cells', 'unzipped']
+           'CELL', 'SYMBOL', 'SHRINKS', 'ROLES', 'LIST_ENDINGS', 'KINDS', 'BY_CELL', 'KINDS_OF_USA', 'Unreadable',
+           'explained', 'unpacked_name', 'zip_members', 'open_bytes', 'check_end', 'open_text', 'lines_of',
+           'split_line', 'separator_of', 'Layout', 'count_columns', 'layout_of', 'stack', 'Table', 'parse_table',
+           'gene_likeness', 'keep_genes', 'read_table', 'MtxHeader', 'mtx_header', 'read_mtx', 'Part', 'part_of',
+           'lists_of', 'read_list', 'gene_frame', 'joined_usa', 'read_mtx_cells', 'unzipped']
 
 # %% ../nbs/87_tables.ipynb #d51a5cdc
 import bz2, csv, gzip, io, lzma, os, re, tempfile, warnings, zipfile
@@ -806,6 +806,29 @@ def _cell_frame(table):
     obs.index = pd.Index(obs.index.to_numpy(), dtype=object)
     return obs.loc[:, [isinstance(name, str) for name in obs.columns]]
 
+# %% ../nbs/87_tables.ipynb #17572213
+KINDS_OF_USA = {"spliced": "", "unspliced": "-U", "ambiguous": "-A"}  # layer -> end of a name
+
+def _is_usa(genes):
+    "Whether names say that each gene was counted three times."
+    n, rest = divmod(len(genes), 3)
+    expected = [f"{g}{end}" for end in KINDS_OF_USA.values() for g in genes[:n]]
+    return n > 0 and not rest and list(genes) == expected
+
+def joined_usa(
+    adata,  # cells
+    path,   # where they are from, for the warning
+) -> AnnData:
+    "The spliced and ambiguous counts of each gene; all three kinds are layers."
+    if not _is_usa(adata.var_names): return adata
+    n = adata.n_vars // 3
+    thirds = [adata.X[:, i * n:(i + 1) * n].tocsr() for i in range(3)]
+    kinds = dict(zip(KINDS_OF_USA, thirds))
+    warnings.warn(f"{path} counts spliced, unspliced and ambiguous molecules apart: X has the "
+                  "spliced and the ambiguous ones, and each kind is a layer")
+    X = (kinds["spliced"] + kinds["ambiguous"]).tocsr()
+    return AnnData(X, obs=adata.obs, var=adata.var.iloc[:n].copy(), layers=kinds)
+
 # %% ../nbs/87_tables.ipynb #f604856c
 def _read_parts(path, found):
     "The matrix of `path` with the names of its lists."
@@ -820,7 +843,8 @@ def _read_parts(path, found):
     X = read_mtx(path, header)
     with warnings.catch_warnings():  # the caller makes names unique, and says so
         warnings.filterwarnings("ignore", message=".*names are not unique")
-        return keep_genes(AnnData(X if by_cell else X.T.tocsr(), obs=obs, var=var), path)
+        cells = AnnData(X if by_cell else X.T.tocsr(), obs=obs, var=var)
+        return joined_usa(keep_genes(cells, path), path)
 
 # %% ../nbs/87_tables.ipynb #254bb821
 def read_mtx_cells(
