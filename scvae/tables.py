@@ -815,6 +815,7 @@ def _is_usa(genes):
     expected = [f"{g}{end}" for end in KINDS_OF_USA.values() for g in genes[:n]]
     return n > 0 and not rest and list(genes) == expected
 
+# %% ../nbs/87_tables.ipynb #8e9d7111
 def joined_usa(
     adata,  # cells
     path,   # where they are from, for the warning
