@@ -374,8 +374,9 @@ def losses(
     generator=None,  # noise of the reparameterisation
     precision="float32",  # as in `autocast`
     free_bits=0.,    # as in `kl_divergence`
+    contrasted=0.,   # weight of the contrast, where the batch has halves
     temperature=0.2, # as in `contrast`
-) -> torch.Tensor:   # reconstruction, KL, KL that is charged for, contrast: nats per cell
+) -> torch.Tensor:   # reconstruction, KL, KL and contrast that are charged for: nats per cell
     "The parts of the objective; networks in `precision`, losses in float32."
     with autocast(batch.x.device, precision):
         out, mu, log_var = net(batch.x, generator, batch.covariates)
@@ -385,7 +386,7 @@ def losses(
     kl = kl_divergence(mu, log_var)
     charged = kl_divergence(mu, log_var, free_bits) if free_bits else kl
     apart = torch.zeros_like(kl) if halves is None else contrast(halves.float(), temperature)
-    return torch.stack([recon, kl, charged, apart])
+    return torch.stack([recon, kl, charged, contrasted * apart])
 
 # %% ../nbs/05_train.ipynb #465c89a7
 @torch.inference_mode()
@@ -437,7 +438,6 @@ def train_epoch(
     parts,  # function of net and batch: the losses
     tally=None,  # Tally of the steps before these; None: there were none
     after=None,  # called after each step
-    contrast_weight=0.,  # of the contrast of halves, where the cells come with them
 ) -> torch.Tensor:  # mean reconstruction and KL, nats per cell
     "Go over the cells once."
     net.train()
@@ -445,8 +445,7 @@ def train_epoch(
     for rows, beta, rate in steps:
         batch = cells.batch(rows)
         recon, kl, charged, apart = parts(net, batch)
-        loss = recon + beta * charged
-        if batch.halves is not None: loss = loss + contrast_weight * apart
+        loss = recon + beta * charged + apart
         adam.param_groups[0]["lr"] = rate
         adam.zero_grad()
         loss.backward()
@@ -530,7 +529,7 @@ class Run:
         self.weight = None if weight is None else torch.as_tensor(weight, device=self.device)
         self.parts = partial(losses, weight=self.weight, generator=self.noise,
                              precision=self.precision, free_bits=options.free_bits,
-                             temperature=options.temperature)
+                             contrasted=options.contrast, temperature=options.temperature)
         self.history, self.best, self.is_over = [], Best(options.patience), False
         self.rows, self.tally, self.keeper = None, None, None
 
@@ -573,8 +572,7 @@ def epoch(self: Run,
     beta, left = steps[-1][1], steps[self.tally.n_steps:]
     watched = dict(tally=self.tally, after=self.keeper.step) if self.keeper else {}
     seen = shown(self.cells, o, self.noise)
-    sums = train_epoch(self.net, seen, left, self.adam, self.parts,
-                       contrast_weight=o.contrast, **watched)
+    sums = train_epoch(self.net, seen, left, self.adam, self.parts, **watched)
     self.rows, row = None, epoch_row(epoch, beta, sums)
     if not o.held_out: return row
     held = held_out_losses(self.net, self.cells, self.held, self.weight, self.precision)
