@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from .docments import document
 
 # %% ../nbs/88_hdf5.ipynb #c7e7be35
+from .colors import as_line
 from .files import as_path, check_memory, check_readable
 
 # %% ../nbs/88_hdf5.ipynb #14ba05ab
@@ -60,8 +61,9 @@ def _linked(group, name, path):
     where = f"{group.name.rstrip('/')}/{name}"
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
-        raise ValueError(f"{path} is not read, as its part {where} is a link to another file "
-                         f"({link.filename}): write the cells into one file, without links")
+        raise ValueError(
+            f"{path} is not read, as its part {as_line(where)} is a link to another file "
+            f"({as_line(link.filename)}): write the cells into one file, without links")
     try: return group[name]
     except KeyError: raise _damaged(path, f"its part {where} is missing") from None
 
@@ -130,7 +132,7 @@ def _check_dataset(data, path):
     if data.shape is None: return 0  # holds nothing, and says so
     if other := _foreign(data):
         raise ValueError(f"{path} is not read, as the values of {data.name} are in another file "
-                         f"({other}): write the cells into one file")
+                         f"({as_line(other)}): write the cells into one file")
     need, stored = _elements(data), data.id.get_storage_size()
     if data.chunks: stored and data.id.get_num_chunks()  # goes through the index of chunks
     elif data.size and 0 < stored < need: raise _damaged(path, f"{data.name} is cut short")

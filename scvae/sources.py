@@ -336,7 +336,7 @@ def _join_genomes(parts, path):
         part.var_names = [f"{genome}_{name}" for name in part.var_names]
         part.var_names_make_unique()
         part.var["genome"] = genome
-    warnings.warn(f"{path} has genes of {', '.join(parts)}: all were kept, and their names begin "
+    warnings.warn(f"{path} has genes of {listed(parts)}: all were kept, and their names begin "
                   "with the genome")
     return ad.concat(list(parts.values()), axis="var", join="outer", fill_value=0)
 
@@ -360,7 +360,7 @@ def _attribute_names(table, keys, kind, path):
     have = {name.lower(): name for name in table.columns}
     key = next((have[key.lower()] for key in keys if key.lower() in have), None)
     if key is not None: return pd.Index(table.pop(key).astype(str), dtype=object)
-    warnings.warn(f"{path} has no names of {kind}, only {', '.join(table.columns[:5]) or 'none'}, "
+    warnings.warn(f"{path} has no names of {kind}, only {listed(table.columns, 5)}, "
                   f"so its {kind} are numbered")
     return pd.Index([str(i) for i in range(len(table))], dtype=object)
 
@@ -409,10 +409,10 @@ def _one_of(group, preferred, path, what):
     chosen = next((name for name in preferred if name in names), None)
     if chosen is None and len(names) == 1: chosen = names[0]
     if chosen is None: raise Unreadable(
-        f"{path} has the {what} {', '.join(names) or 'none'}, and none is called rna: read it "
+        f"{path} has the {what} {listed(names)}, and none is called rna: read it "
         "yourself, and write the one with the counts as .h5ad")
     others = [name for name in names if name != chosen]
-    if others: warnings.warn(f"{path}: {chosen} was read, and {', '.join(others)} left out")
+    if others: warnings.warn(f"{path}: {chosen} was read, and {listed(others)} left out")
     return chosen
 
 # %% ../nbs/82_sources.ipynb #cb4200a3
@@ -609,7 +609,7 @@ def _no_matrix(path):
         if found and (ending == ".h5ad" or len(found) == 1):
             return f"{path} is a folder that holds {found[0].name}: give that file, {found[0]}"
         if found: return (f"{path} is a folder with {len(found)} tables and no matrix.mtx: give "
-                          f"one of them, {', '.join(p.name for p in found[:8])}")
+                          f"one of them, {listed((p.name for p in found), 8)}")
     if any(p.name == "quants_mat.gz" for p in _files_below(path)):
         return f"{path} has alevin's binary quants_mat.gz: run alevin again with --dumpMtx"
     return (f"{path} is a folder with no matrix.mtx: give the folder of one matrix.mtx.gz with "
@@ -628,7 +628,7 @@ def _inside(path):
     if not found: raise Unreadable(_no_matrix(path))
     names = [str(p.relative_to(path)) for p in found[:8]] + ["..."] * (len(found) > 8)
     raise Unreadable(f"{path} is a folder with {len(found)} matrices: give the path of one of "
-                     f"them, {', '.join(names)}")
+                     f"them, {listed(names)}")
 
 # %% ../nbs/82_sources.ipynb #180dc064
 def _read_folder(path):

@@ -21,6 +21,7 @@ from pathlib import Path
 from scipy import sparse
 from typing import NamedTuple
 from .docments import document
+from .colors import listed
 from .files import check_memory, check_readable
 
 # %% ../nbs/87_tables.ipynb #91f3d758
@@ -100,7 +101,7 @@ def open_bytes(
     names = zip_members(path)
     if len(names) == 1: return zipfile.ZipFile(path).open(names[0])
     raise Unreadable(f"{path} is a zip archive of {len(names)} files: unpack it and give one of "
-                     f"{', '.join(names[:5])}")
+                     f"{listed(names, 5)}")
 
 # %% ../nbs/87_tables.ipynb #694a2795
 MOST_ZEROS = 2**20  # bytes of zeros after a compressed file, as tapes and copies leave them
@@ -404,7 +405,7 @@ A_GENE = {"gene", "gene_id", "gene_name", "gene_symbol", "symbol", "feature", "b
 def _check_layout(layout, path):
     "Raise an error for what is no table of counts, and warn where names are missing."
     if not count_columns(layout): raise Unreadable(
-        f"{path} has no column of counts, only {', '.join(layout.header[:6])}: "
+        f"{path} has no column of counts, only {listed(layout.header, 6)}: "
         "give the table of counts")
     others = {layout.header[i].lower() for i in [*([0] if layout.names else []), *layout.notes]}
     if others & A_CELL and others & A_GENE: raise Unreadable(
