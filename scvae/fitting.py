@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID', 'MORE_KINDS', 'UNSAID',
-           'TYPES', 'VARIANCE', 'NEW', 'CLOSE', 'SCVAE', 'batches_of', 'check_finite', 'posterior', 'batch_columns',
-           'covariates', 'check_dense', 'as_array', 'check_latents', 'check_depth', 'own_batch', 'check_new',
-           'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays', 'check_whole',
-           'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'check_said', 'raw_header',
-           'header_of', 'header_for', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of',
-           'read_model', 'prep_from', 'find_variance', 'history_from', 'load_model', 'check_device', 'resolved',
-           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
-           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
-           'check_room', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'parts_of_run',
-           'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions',
-           'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun']
+           'TYPES', 'VARIANCE', 'UNSHARED', 'NEW', 'CLOSE', 'SCVAE', 'batches_of', 'check_finite', 'posterior',
+           'batch_columns', 'covariates', 'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth',
+           'own_batch', 'check_new', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json',
+           'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text',
+           'are_options', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'genes_in',
+           'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from', 'find_variance',
+           'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved', 'options_from', 'check_sizes',
+           'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells',
+           'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed',
+           'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'parts_of_run', 'cells_for',
+           'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of',
+           'latents_apart', 'compared', 'table_of', 'rerun']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -34,7 +35,8 @@ from .files import (as_path, atomic, check_known, check_memory, check_readable, 
                          save_tensors)
 from .likelihoods import (KINDS, build_net, calibrated_variance, check_kinds,
                                is_number, is_whole, net_shapes)
-from .matching import align, batch_values, one_hot, repeated, warn_batches
+from .matching import (Overlap, align, batch_values, find_overlap, known_batches,
+                            n_clusters_of, one_hot, repeated, unshared, warn_batches)
 from . import model
 from .model import Architecture
 from .preprocess import Preprocessor
@@ -49,7 +51,9 @@ class SCVAE:
         prep,      # fitted Preprocessor
         history,   # losses of each epoch, from `train`
         settings,  # arguments of `fit`, and what it found
+        overlap=None,  # Overlap of the batches; None: latents are as the networks have them
     ):
+        self.overlap = overlap
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
@@ -109,7 +113,9 @@ def encode(self: SCVAE,
     layer=None,  # where the counts are; None: in X
 ) -> np.ndarray: # n_cells x n_latent
     "Latents of cells. Genes are matched by name; a ValueError where too few of them are there."
-    return posterior(self, adata, layer)[0]
+    Z = posterior(self, adata, layer)[0]
+    if self.overlap is None: return Z
+    return self.overlap.remove(Z, known_batches(adata, self.settings["batch_key"], self.batches))
 
 # %% ../nbs/11_fitting.ipynb #92d08fda
 def batch_columns(
@@ -140,6 +146,17 @@ def covariates(
     if not vae.net.n_covariates: return None
     return torch.as_tensor(both, dtype=torch.float32, device=vae.device)
 
+# %% ../nbs/11_fitting.ipynb #eb382b1b
+def in_batch(
+    vae,    # SCVAE
+    Z,      # latents as `encode` returns them, n_cells x n_latent
+    batch,  # as in `batch_columns`
+) -> torch.Tensor:  # the same shape
+    "Latents as the networks have them in a batch."
+    if vae.overlap is None: return Z
+    there = vae.overlap.restore(Z.cpu().numpy(), batch_columns(vae, len(Z), batch))
+    return torch.from_numpy(there).to(Z.device)
+
 # %% ../nbs/11_fitting.ipynb #db39dd7e
 @patch
 @torch.inference_mode()
@@ -152,7 +169,7 @@ def decode(self: SCVAE,
     Z = check_latents(self, Z)
     check_depth(depth, len(Z))
     told = covariates(self, len(Z), batch)
-    return self.net.eval().expected(Z, depth, told).cpu().numpy()
+    return self.net.eval().expected(in_batch(self, Z, batch), depth, told).cpu().numpy()
 
 # %% ../nbs/11_fitting.ipynb #28748809
 def check_dense(
@@ -386,7 +403,9 @@ def model_arrays(
 ) -> dict:  # name -> numpy array
     "The numbers of a model."
     weights = {f"net.{k}": v.detach().cpu().numpy() for k, v in vae.net.state_dict().items()}
-    return weights | {f"prep.{k}": getattr(vae.prep, k) for k in PREP_ARRAYS}
+    weights |= {f"prep.{k}": getattr(vae.prep, k) for k in PREP_ARRAYS}
+    if vae.overlap is None: return weights
+    return weights | {f"overlap.{k}": v for k, v in asdict(vae.overlap).items()}
 
 # %% ../nbs/11_fitting.ipynb #827b590f
 @patch
@@ -489,6 +508,8 @@ SAID = {  # what model.json holds -> what it must be, as a test and in words
 MORE_KINDS = KINDS | {  # settings that are not of the networks
     "layer": (is_text, "a name, or null"),
     "batch_key": (is_text, "a name, or null"),
+    "mix_batches": (lambda x: isinstance(x, bool), "True or False"),
+    "batch_clusters": (lambda x: is_whole(x, 0, 2**20), "a whole number"),
     "key_added": (lambda x: isinstance(x, str), "a name"),
     "data_sha256": (lambda x: isinstance(x, str), "a checksum"),
     "n_cells": (lambda x: is_whole(x, 0), "a whole number"),
@@ -496,8 +517,8 @@ MORE_KINDS = KINDS | {  # settings that are not of the networks
     "trained_with": (lambda x: isinstance(x, dict), "a record by name"),
 }
 UNSAID = asdict(Architecture()) | dict(  # what settings are taken to be that do not say it
-    layer=None, batch_key=None, batches=[], key_added="X_scvae", random_state=0, n_cells=0,
-    data_sha256="", options={})
+    layer=None, batch_key=None, batches=[], mix_batches=False, batch_clusters=0,
+    key_added="X_scvae", random_state=0, n_cells=0, data_sha256="", options={})
 
 # %% ../nbs/11_fitting.ipynb #f3016c79
 def check_said(
@@ -555,8 +576,17 @@ def header_for(
     "The arrays that a model with these settings has."
     weights = net_shapes(settings, n_genes).items()
     asked = {f"net.{k}": (TYPES[v.dtype], tuple(v.shape)) for k, v in weights}
+    asked |= {f"overlap.{k}": ("F32", v) for k, v in overlap_shapes(settings).items()}
     return asked | {"prep.highly_variable": ("BOOL", (n_all,)),
                     "prep.mean": (floats, (n_genes,)), "prep.std": (floats, (n_genes,))}
+
+def overlap_shapes(
+    settings,  # of the model
+) -> dict:     # name -> shape; nothing where batches were not mixed
+    "The arrays of a model's Overlap."
+    k, b, width = settings["batch_clusters"], len(settings["batches"]), settings["n_latent"]
+    if not k: return {}
+    return dict(centres=(k, width), means=(k, width), odds=(k, b), shifts=(k, b, width))
 
 # %% ../nbs/11_fitting.ipynb #3627eae1
 def genes_in(
@@ -671,6 +701,14 @@ def history_from(
     missing = {name: np.nan for name in ("beta", "kl", "loss") if name not in columns}
     return pd.DataFrame(columns).assign(**missing)
 
+# %% ../nbs/11_fitting.ipynb #0b2ad57b
+def overlap_from(
+    arrays,  # name -> numpy array
+) -> Overlap:  # None where there is none
+    "The Overlap of a saved model."
+    found = {k.removeprefix("overlap."): v for k, v in arrays.items() if k.startswith("overlap.")}
+    return Overlap(**{k: np.array(v) for k, v in found.items()}) if found else None
+
 # %% ../nbs/11_fitting.ipynb #01d75d58
 def load_model(
     path,         # folder that `SCVAE.save` wrote
@@ -684,7 +722,7 @@ def load_model(
     weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if k.startswith("net.")}
     net.load_state_dict({k.removeprefix("net."): v for k, v in weights.items()})
     find_variance(net.to(best_device() if device is None else device), history)
-    return SCVAE(net, prep_from(said, arrays), history, settings)
+    return SCVAE(net, prep_from(said, arrays), history, settings, overlap_from(arrays))
 
 # %% ../nbs/11_fitting.ipynb #9f10931e
 def check_device(
@@ -875,6 +913,8 @@ def with_found(
         "call adata = adata.to_memory() first.")
     hidden = np.atleast_1d(settings["hidden"]).tolist()
     found = dict(hidden=hidden) | batches_found(adata, settings["batch_key"])
+    mixes = settings["mix_batches"] and len(found["batches"]) > 1
+    found["batch_clusters"] = n_clusters_of(adata.n_obs) if mixes else 0
     return dict(trained_with=trained_with()) | settings | found
 
 # %% ../nbs/11_fitting.ipynb #eb9f5375
@@ -892,6 +932,27 @@ def check_room(
                  "model fewer cells, leave genes out that few cells have, use smaller networks, "
                  "or use a machine with more memory")
 
+# %% ../nbs/11_fitting.ipynb #093d27f7
+UNSHARED = .5  # of the cells; above, batches may be types
+
+def mixed(
+    Z,         # latents as the networks have them, n_cells x n_latent
+    adata,     # the user's cells
+    settings,  # from `prepare_fit`
+) -> tuple:    # latents with the batches laid on each other; Overlap
+    "Take the batches out of latents; a warning where they share too little to be told from types."
+    key, batches, n = settings["batch_key"], settings["batches"], settings["batch_clusters"]
+    batch = one_hot(adata, key, batches)
+    overlap = find_overlap(Z, batch, n, settings["random_state"] % 2**32)
+    Z = overlap.remove(Z, batch)
+    alone = unshared(overlap, Z, batch)
+    if alone > UNSHARED: warnings.warn(
+        f"{alone:.0%} of the cells lie where hardly any cell of another batch is: by these counts "
+        f"alone, the batches of adata.obs[{key!r}] cannot be told from types of cells. Check that "
+        "each type that matters is in more than one batch; if it is not, fit without batch_key.",
+        stacklevel=4)
+    return Z, overlap
+
 # %% ../nbs/11_fitting.ipynb #a53a0217
 def finish_fit(
     adata,     # the user's cells; the latents are added
@@ -902,11 +963,13 @@ def finish_fit(
     settings,  # from `prepare_fit`
 ) -> SCVAE:
     "All that comes after the last epoch."
-    adata.obsm[settings["key_added"]] = embed(net, cells)
+    Z, overlap = embed(net, cells), None
+    if settings["batch_clusters"]: Z, overlap = mixed(Z, adata, settings)
+    adata.obsm[settings["key_added"]] = Z
     said = adata.uns.get("scvae")
     said = dict(said) if isinstance(said, dict) else {}
     adata.uns["scvae"] = said | {"fit": json.dumps(settings | {"scvae": version()})}
-    return SCVAE(net, prep, history, settings)
+    return SCVAE(net, prep, history, settings, overlap)
 
 # %% ../nbs/11_fitting.ipynb #33e1302f
 def settings_from(
@@ -916,7 +979,7 @@ def settings_from(
     other = ("adata", "weight", "callback", "progress", "checkpoint", "resume", "options")
     found = {name: value for name, value in arguments.items() if name not in other}
     with_what = trained_with(arguments["weight"], arguments["callback"])
-    yes_or_no = {name: bool(found[name]) for name in ("depth_covariate", "sphere")}
+    yes_or_no = {name: bool(found[name]) for name in ("depth_covariate", "mix_batches", "sphere")}
     return found | yes_or_no | dict(trained_with=with_what)
 
 # %% ../nbs/11_fitting.ipynb #3f5f4731
@@ -925,7 +988,8 @@ def fit(
     adata,               # cells; raw counts in X or in a layer
     n_top_genes=1500,    # highly variable genes to model; None: all
     layer=None,          # where the counts are; None: X
-    batch_key=None,      # column of obs: the batch of each cell, for the decoder
+    batch_key=None,      # column of obs: the batch of each cell
+    mix_batches=True,    # with a batch_key: lay batches on each other, as in `find_overlap`
     n_latent=Architecture.n_latent,                # width of the latent space
     hidden=Architecture.hidden,                    # widths of the encoder, mirrored in the decoder
     dropout=Architecture.dropout,                  # as in `mlp`
@@ -1052,7 +1116,8 @@ def arguments_again(
     settings,  # of the model
 ) -> dict:     # of `fit`, those of training left out
     "What was asked of `fit`; the counts are in X now."
-    names = ("n_top_genes", "batch_key", "random_state", "key_added", *asdict(Architecture()))
+    names = ("n_top_genes", "batch_key", "mix_batches", "random_state", "key_added",
+             *asdict(Architecture()))
     given = {name: settings[name] for name in names}
     known = settings["trained_with"]
     if "callback" in known: warnings.warn(

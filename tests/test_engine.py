@@ -10,10 +10,11 @@ SMALL = dict(n_latent=3, hidden=(8,), epochs=2, device="cpu", precision="float32
 CASES = {
     "default": {}, "counts": dict(likelihood="nb", beta=1.),
     "zero-inflated": dict(likelihood="zinb"),
-    "calibrated": dict(likelihood="calibrated", beta=1.), "batches": dict(batch_key="batch"),
+    "calibrated": dict(likelihood="calibrated", beta=1.),
+    "batches": dict(batch_key="batch", mix_batches=False),
     "thinning": dict(thinning=.5), "held out": dict(held_out=.2), "genes": dict(n_top_genes=30),
     "steps": dict(schedule="warmup", cap=9, clock="step", lr_schedule="constant"),
-    "contrast": dict(contrast=5., sphere=True),
+    "contrast": dict(contrast=5., sphere=True), "mixed": dict(batch_key="batch"),
 }
 
 
