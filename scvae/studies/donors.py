@@ -98,7 +98,7 @@ def uncorrected(
         return components(adata, options["n_top_genes"], n, random_state)
     options = options | dict(random_state=random_state, progress=False)
     key = batch_key if method == "vae_batch" else None
-    return fit(adata.copy(), batch_key=key, **options).encode(adata)
+    return fit(adata.copy(), batch_key=key, mix_batches=False, **options).encode(adata)
 
 # %% ../../nbs/42_donors.ipynb #ab1e9b30
 def represent(
