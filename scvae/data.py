@@ -14,8 +14,9 @@ from .docments import document
 
 # %% ../nbs/00_data.ipynb #da91e19d
 from .counts import as_csr, check_counts, data_sha256
-from .sources import (READERS, cache_dir, find_cells, load_cbmc, load_pbmc68k, load_zeisel,
-                           load_zeisel4k, new_adata, read_cells)
+from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_of_mice,
+                           load_cbmc, load_pbmc68k, load_zeisel, load_zeisel4k, new_adata,
+                           read_cells)
 
 # %% ../nbs/00_data.ipynb #698db07e
 def _cell_table(adata):
@@ -141,6 +142,11 @@ DATASETS = {  # name -> (loader, what it is)
                  "mouse cortex, 3005 cells x 4000 genes, counts, two label levels; through pip"),
     "zeisel": (load_zeisel, "the same cells, all genes; from the authors' server"),
     "cbmc": (load_cbmc, "cord blood, 8617 cells x 500 genes, counts, labels; through pip"),
+    "baron": (load_baron,
+              "human islets, 2142 cells x 20125 genes, 4 donors, counts, labels; through pip"),
+    "baron_of_mice": (load_baron_of_mice,
+                      "mouse islets, 1886 cells x 14877 genes, 2 animals, counts, labels; "
+                      "through pip"),
     "pbmc68k": (load_pbmc68k,
                 "blood, 700 cells x 765 genes, log-normalised, labels; inside scanpy"),
     "synthetic": (lambda data_dir=None: synthetic(),
