@@ -58,6 +58,13 @@ docs-test: docs
 	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --constraint peers/constraints.txt --requirement peers/requirements.txt
 	@touch $@
 
+# scib-metrics needs JAX and other versions of what scvi-tools needs, so it stands by itself.
+.venv-scib/ready: peers/scib-requirements.txt peers/scib-constraints.txt
+	@echo "Setting up .venv-scib for scib-metrics (a few minutes the first time) ..."
+	@$(PYTHON) -m venv .venv-scib
+	@.venv-scib/bin/pip install --quiet --disable-pip-version-check --constraint peers/scib-constraints.txt --requirement peers/scib-requirements.txt
+	@touch $@
+
 # The reference is made from the docstrings of the imported package, so Sphinx is installed beside it.
 .venv/docs-ready: .venv/ready docs/requirements.txt docs/constraints.txt
 	@echo "Adding Sphinx to .venv for the documentation site ..."
@@ -66,4 +73,4 @@ docs-test: docs
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers runs _docs _proc
+	rm -rf .venv .venv-peers .venv-scib runs _docs _proc

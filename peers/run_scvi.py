@@ -1,11 +1,18 @@
 """Train scvi-tools' SCVI on one count matrix, everything at its defaults unless told otherwise.
 
-Writes the cells' latents (OUT.npy) and how they came about (OUT.json)."""
+Writes the cells' latents (OUT.npy) and how they came about (OUT.json). With batches it integrates
+them; with labels it can go on to SCANVI."""
 import argparse, json, os, platform, sys, threading, time, warnings
 from importlib import metadata, util
 from pathlib import Path
 import numpy as np
 from scipy import sparse
+
+# How the models differ from SCVI's defaults: two layers and thirty latents are what scvi-tools'
+# tutorials of integration use, and SCANVI starts from such a model.
+INTEGRATING = dict(n_layers=2, n_latent=30, gene_likelihood="nb")
+METHODS = dict(scvi={}, scvi_2x30=INTEGRATING, scanvi=INTEGRATING)
+UNKNOWN = "unknown to scanvi"
 
 
 def arguments(argv=None):
@@ -15,8 +22,18 @@ def arguments(argv=None):
     add("counts", type=Path, help="the matrix, cells x genes, as scipy.sparse.save_npz wrote it")
     add("out", type=Path, help="where to write, without an ending")
     add("--seed", type=int, default=0, help="of everything random [0]")
+    add("--method", choices=METHODS, default="scvi",
+        help="scvi_2x30: 2 layers, 30 latents, nb; scanvi: that, then SCANVI from it [scvi]")
+    add("--batches", type=Path, help="text file, the batch of each cell, line by line [no batches]")
+    add("--labels", type=Path, help="the same for the types that scanvi is to know; cells "
+        f"of type '{UNKNOWN}' it has to guess")
     add("--epochs", type=int, help="[SCVI's own default: 400, fewer above 20000 cells]")
-    add("--likelihood", choices=("poisson", "nb", "zinb"), help="[SCVI's own default: zinb]")
+    add("--scanvi-epochs", type=int,
+        help="[SCANVI's own default after SCVI: a third of SCVI's, at most 10; its tutorial: 20]")
+    add("--per-label", type=int, help="cells of each type that SCANVI sees as labelled in an epoch "
+        "[its own default: all; its tutorial: 100]")
+    add("--likelihood", choices=("poisson", "nb", "zinb"),
+        help="[the method's own: SCVI's default, zinb, for scvi; else nb]")
     add("--all-cells", action="store_true", help="hold no cells out, to time epochs over all")
     add("--threads", type=int, default=1, help="threads that torch uses [1]")
     add("--parent", type=int, help="end when the process with this id, the starter, is gone")
@@ -28,10 +45,19 @@ def arguments(argv=None):
 def fault_of(args):
     "What cannot be done, in a sentence, or None."
     if args.seed < 0: return f"--seed is {args.seed}: give 0 or more"
-    if args.epochs is not None and args.epochs < 1:
-        return f"--epochs is {args.epochs}: give 1 or more"
+    for name in ("epochs", "scanvi_epochs", "per_label"):
+        n, option = getattr(args, name), "--" + name.replace("_", "-")
+        if n is not None and n < 1: return f"{option} is {n}: give 1 or more"
+        if n is not None and name != "epochs" and args.method != "scanvi":
+            return f"{option} is only for --method scanvi: leave it out"
     if not args.counts.is_file():
         return f"there is no file {args.counts}: write the counts there with scipy.sparse.save_npz"
+    if args.labels and args.method != "scanvi":
+        return f"{args.method} knows no labels: leave --labels out, or use --method scanvi"
+    if args.method == "scanvi" and not args.labels:
+        return "scanvi needs labels: give --labels a file with the type of each cell"
+    for path in filter(None, (args.batches, args.labels)):
+        if not path.is_file(): return f"there is no file {path}: write a name for each cell there"
     if util.find_spec("scvi") is None:
         return (f"{sys.executable} has no scvi-tools: use .venv-peers/bin/python, "
                 "which `make peers` sets up")
@@ -46,6 +72,17 @@ def read_counts(path):
     if (X.data < 0).any() or (X.data != np.rint(X.data)).any():
         sys.exit(f"{path} holds numbers that are not counts: SCVI needs raw counts")
     return X
+
+
+def read_names(path, n_cells):
+    "A name for each cell, from the lines of a text file."
+    try: names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError: sys.exit(f"{path} is no text in UTF-8: write a name per line")
+    if len(names) != n_cells:
+        sys.exit(f"{path} has {len(names)} lines for {n_cells} cells: write a name for each cell")
+    if "" in names:
+        sys.exit(f"line {names.index('') + 1} of {path} is empty: each cell needs a name")
+    return np.array(names)
 
 
 def end_with(parent):
@@ -67,17 +104,42 @@ def stopwatch():
     return Stopwatch()
 
 
-def train(X, seed, epochs, likelihood=None, all_cells=False):
-    "SCVI as its tutorial has it: no batch key, and no setting changed that was not asked for."
+def train(X, args, batches=None):
+    "SCVI as its tutorial has it: no setting changed that was not asked for."
     import anndata, scvi
-    scvi.settings.seed = seed
+    scvi.settings.seed = args.seed
     adata, watch = anndata.AnnData(X), stopwatch()
-    scvi.model.SCVI.setup_anndata(adata)
-    model = scvi.model.SCVI(adata, **({"gene_likelihood": likelihood} if likelihood else {}))
-    more = {"train_size": 1.} if all_cells else {}
-    model.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False,
-                callbacks=[watch], **more)
-    return model, model.get_latent_representation(), watch.seconds
+    if batches is not None: adata.obs["batch"] = batches
+    scvi.model.SCVI.setup_anndata(adata, batch_key=None if batches is None else "batch")
+    chosen = {"gene_likelihood": args.likelihood} if args.likelihood else {}
+    model = scvi.model.SCVI(adata, **METHODS[args.method] | chosen)
+    model.train(max_epochs=args.epochs, callbacks=[watch], **how(args))
+    return model, watch.seconds
+
+
+def how(args):
+    "What both trainings are told of where and over which cells."
+    more = {"train_size": 1.} if args.all_cells else {}
+    return dict(accelerator="cpu", enable_progress_bar=False) | more
+
+
+def go_on(model, args, labels):
+    "SCANVI, which learns the labels too, from a trained SCVI, and what its training really used."
+    from scvi.model import SCANVI
+    from scvi.train._callbacks import SubSampleLabels  # lost by SCANVI where callbacks are given
+    watch, start = stopwatch(), time.perf_counter()
+    model.adata.obs["label"] = labels
+    model = SCANVI.from_scvi_model(model, labels_key="label", unlabeled_category=UNKNOWN)
+    model.train(max_epochs=args.scanvi_epochs, n_samples_per_label=args.per_label,
+                callbacks=[SubSampleLabels(), watch], **how(args))
+    trainer = model.trainer
+    used = dict(
+        epochs=len(watch.seconds), lr=trainer.lightning_module.lr,
+        batch_size=trainer.datamodule.data_loader_kwargs["batch_size"],
+        per_label=args.per_label, types=len(set(labels) - {UNKNOWN}),
+        unknown_cells=int((labels == UNKNOWN).sum()), epoch_seconds=watch.seconds,
+        seconds=round(time.perf_counter() - start, 2))
+    return model, used
 
 
 def settings(model):
@@ -118,18 +180,25 @@ def main():
     import scvi, torch  # takes seconds and memory, and is no part of what is recorded of either
     imported = peak_mb()
     X = read_counts(args.counts)
+    batches, labels = (p and read_names(p, X.shape[0]) for p in (args.batches, args.labels))
+    if labels is not None and (labels == UNKNOWN).all():
+        sys.exit(f"{args.labels} names no type: SCANVI needs some cells of which it is known")
     warnings.filterwarnings("ignore", module="lightning|scvi|anndata")
     torch.set_num_threads(args.threads)
     start, cpu = time.perf_counter(), time.process_time()
-    model, Z, epoch_seconds = train(X, args.seed, args.epochs, args.likelihood, args.all_cells)
+    model, epoch_seconds = train(X, args, batches)
+    last, scanvi = (model, None) if labels is None else go_on(model, args, labels)
+    Z = last.get_latent_representation()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     packages = ("torch", "numpy", "scvi-tools")
     versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
     report = dict(
-        counts=args.counts.name, seed=args.seed, seconds=round(seconds, 2),
+        counts=args.counts.name, method=args.method, seed=args.seed, seconds=round(seconds, 2),
         cpu_seconds=round(cpu, 2), epoch_seconds=epoch_seconds, peak_mb=round(peak_mb()),
         imported_mb=round(imported), threads=args.threads, versions=versions,
         settings=settings(model), losses=losses(model))
+    if batches is not None: report["batches"] = len(set(batches))
+    if scanvi: report["scanvi"] = scanvi
     write(args.out, Z, report)
 
 

@@ -5,10 +5,10 @@ import numpy as np, pandas as pd, pytest
 from scipy import sparse
 
 root = Path(__file__).parents[1]
-script = root/"peers"/"run_scvi.py"
+script, scorer = root/"peers"/"run_scvi.py", root/"peers"/"run_scib.py"
 
 
-def failure(*args, python=sys.executable):
+def failure(*args, python=sys.executable, script=script):
     "The last line that a call which cannot work prints."
     done = subprocess.run([python, script, *map(str, args)], capture_output=True, text=True)
     assert done.returncode and not done.stdout and "Traceback" not in done.stderr
@@ -29,6 +29,64 @@ def test_what_cannot_work_is_told_in_a_sentence(counts, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["counts.npz"]
 
 
+def test_batches_and_labels_are_names_of_all_cells(counts, tmp_path):
+    out, names, none = tmp_path/"out", tmp_path/"names.txt", tmp_path/"none.txt"
+    names.write_text("a\nb\na\nb b é\n", encoding="utf-8")
+    scanvi = counts, out, "--method", "scanvi"
+    assert f"there is no file {none}" in failure(counts, out, "--batches", none)
+    assert "scanvi needs labels" in failure(*scanvi)
+    assert f"there is no file {none}" in failure(*scanvi, "--labels", none)
+    assert "scvi_2x30 knows no labels" in failure(
+        counts, out, "--method", "scvi_2x30", "--labels", names)
+    assert "--per-label is 0" in failure(*scanvi, "--labels", names, "--per-label", 0)
+    assert "only for --method scanvi" in failure(counts, out, "--scanvi-epochs", 2)
+    assert "`make peers` sets up" in failure(*scanvi, "--labels", names, "--batches", names)
+    sys.path.insert(0, str(script.parent))
+    from run_scvi import read_names
+    assert list(read_names(names, 4)) == ["a", "b", "a", "b b é"]
+    with pytest.raises(SystemExit, match="has 4 lines for 5 cells"): read_names(names, 5)
+    names.write_text("a\n\nb\nc")
+    with pytest.raises(SystemExit, match="line 2 of .* is empty"): read_names(names, 4)
+    names.write_bytes("é".encode("latin-1"))
+    with pytest.raises(SystemExit, match="is no text in UTF-8"): read_names(names, 1)
+
+
+GOOD = dict(label=np.array(["a", "b"] * 50), batch=np.array(["x"] * 60 + ["y"] * 40),
+            base=np.eye(100), Z_one=np.eye(100)[:, :3])
+
+
+@pytest.mark.parametrize("change, said", [
+    (dict(label=None), "has no label"), (dict(batch=None), "has no batch"),
+    (dict(base=None), "has no base"), (dict(Z_one=None), "there is no representation"),
+    (dict(Z_versions=np.eye(100)), "cannot be called versions"),
+    (dict(Z_one=np.eye(99)), "needs 2 dimension"), (dict(batch=np.array(["x"])), "100 cells"),
+    (dict(Z_one=np.full((100, 2), np.nan)), "Z_one holds what is no finite number"),
+    (dict(batch=np.array(["x"] * 100)), "use --bio-only"),
+    (dict(label=np.array(["x"] * 100)), "nothing to be kept apart"),
+    (dict(label=np.array(["a", 1] * 50, object)), "names as text and not as objects"),
+    ({k: v[::2] if k == "batch" else v[:50] for k, v in GOOD.items()}, "there are 50 cells")])
+def test_what_cannot_be_scored(tmp_path, change, said):
+    sys.path.insert(0, str(script.parent))
+    from run_scib import read
+    path = tmp_path/"x.npz"
+    np.savez(path, **{k: v for k, v in (GOOD | change).items() if v is not None})
+    with pytest.raises(SystemExit, match=said): read(path)
+
+
+def test_what_is_scored_is_read_and_types_alone_need_no_batches(tmp_path):
+    sys.path.insert(0, str(script.parent))
+    from run_scib import read
+    np.savez(tmp_path/"all.npz", **GOOD)
+    assert set(read(tmp_path/"all.npz")) == set(GOOD)
+    np.savez(tmp_path/"bio.npz", label=GOOD["label"], Z_one=GOOD["Z_one"])
+    assert set(read(tmp_path/"bio.npz", bio_only=True)) == {"label", "Z_one"}
+    call = lambda *args: failure(*args, tmp_path/"out.json", script=scorer)
+    assert "there is no file" in call(tmp_path/"none.npz")
+    assert "--threads is 0" in call("--threads", 0, tmp_path/"all.npz")
+    assert "`make .venv-scib/ready` sets up" in call(tmp_path/"all.npz")  # no scib-metrics here
+    assert not (tmp_path/"out.json").exists()
+
+
 @pytest.mark.parametrize("content, said", [
     (None, "cannot be read as a sparse matrix"), ([[1, 2.5]], "are not counts"),
     ([[1, -2.]], "are not counts")])
@@ -41,12 +99,18 @@ def test_what_is_no_count_matrix(tmp_path, content, said):
     with pytest.raises(SystemExit, match=said): read_counts(path)
 
 
-def test_everything_is_pinned():
-    pins = dict(line.split("==") for line in (root/"peers"/"constraints.txt").read_text().split())
-    wanted = (root/"peers"/"requirements.txt").read_text().split()
+@pytest.mark.parametrize("of", ["", "scib-"])
+def test_everything_is_pinned(of):
+    pins = dict(line.split("==")
+                for line in (root/"peers"/f"{of}constraints.txt").read_text().split())
+    wanted = (root/"peers"/f"{of}requirements.txt").read_text().split()
     assert wanted and all(w == f"{w.split('==')[0]}=={pins[w.split('==')[0]]}" for w in wanted)
+
+
+def test_both_sides_have_the_same_torch():
+    pins = dict(line.split("==") for line in (root/"peers"/"constraints.txt").read_text().split())
     ours = (root/"constraints.txt").read_text().split()
-    assert f"torch=={pins['torch']}" in ours, "the same torch for both sides"
+    assert f"torch=={pins['torch']}" in ours
 
 
 TRAINER = '''#!{python}
@@ -55,7 +119,9 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from scipy import sparse
-script, counts, out, _, seed, _, epochs = sys.argv[1:8]
+script, counts, out, *more = sys.argv[1:]
+told = dict(zip(more[::2], more[1::2]))
+seed, epochs = told["--seed"], told["--epochs"]
 if seed == "1" and (Path(script).parents[1]/"broken").exists(): sys.exit("out of luck")
 X, history = sparse.load_npz(counts), list(range(1, int(epochs) + 1))
 Path(out).parent.mkdir(exist_ok=True)
@@ -93,7 +159,7 @@ def test_runs_are_recorded_resumed_and_a_failure_costs_only_its_own(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, env=env)
 
     said = run().stderr.strip().splitlines()[-1]
-    assert "1 of 3 runs failed" in said and "seed 1: out of luck" in said
+    assert all(part in said for part in ("1 of 3 runs failed", "seed 1", "out of luck"))
     path = tmp_path/"out"/"rows.csv"
     first = pd.read_csv(path, dtype={"key": str})
     assert sorted(first.seed.unique()) == [0, 2]
