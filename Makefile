@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the libraries are about to drop is an error in our own code, in notebooks as in pytest.ini.
 STRICT := PYTHONWARNINGS=error::DeprecationWarning:__main__,error::FutureWarning:__main__
 
-.PHONY: study peers bench test faults lab readme notebooks docs docs-test clean
+.PHONY: study peers integration bench test faults lab readme notebooks docs docs-test clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -14,6 +14,11 @@ study: .venv/ready
 # scvi-tools on the same matrices. DATA_DIR=folder adds the datasets there (baron_human.h5ad, ...); PEERS_OUT=folder takes the rows.
 peers: .venv/ready .venv-peers/ready
 	@$(BIN)/scvae study peers --seeds $(SEEDS) --out "$(or $(PEERS_OUT),runs/peers)" $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
+
+# Batches joined by us, Harmony, ComBat and scvi-tools, judged by scib-metrics. DATA_DIR as above; INTEGRATION_OUT=file takes the rows.
+integration: .venv/ready .venv-peers/ready .venv-scib/ready
+	@$(if $(DATA_DIR),SCVAE_DATA="$(DATA_DIR)") OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -c \
+		"from scvae.studies.integration import *; integration_study(range($(SEEDS)), out='$(or $(INTEGRATION_OUT),runs/integration.csv)')"
 
 # Our engine against scvi-tools' and against this machine's limit; CELLS=3000,30000 and BENCH_OUT=file.csv change what is measured and where it goes.
 bench: .venv/ready .venv-peers/ready

@@ -17,8 +17,11 @@ def arguments(argv=None):
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     add = parser.add_argument
-    add("data", type=Path, metavar="IN.npz", help="as numpy.savez wrote it")
-    add("out", type=Path, metavar="OUT.json", help="where to write")
+    add("data", type=Path, nargs="?", metavar="IN.npz", help="as numpy.savez wrote it")
+    add("out", type=Path, nargs="?", metavar="OUT.json", help="where to write")
+    add("--serve", action="store_true", help="instead of the two files, read pairs of them from "
+        "the input, a line each with a tab between, and answer each with the line `done`: what is "
+        "compiled for the first serves all")
     add("--bio-only", action="store_true", help="only how well types are kept: no batch or base is "
         "needed, and isolated labels, which are found by batches, are left out")
     add("--threads", type=int, default=1, help="threads that are used [1]")
@@ -31,7 +34,8 @@ def arguments(argv=None):
 def fault_of(args):
     "What cannot be done, in a sentence, or None."
     if args.threads < 1: return f"--threads is {args.threads}: give 1 or more"
-    if not args.data.is_file():
+    if args.serve != (args.out is None): return "give IN.npz and OUT.json, or --serve"
+    if not args.serve and not args.data.is_file():
         return f"there is no file {args.data}: write the representations there with numpy.savez"
     if util.find_spec("scib_metrics") is None:
         return (f"{sys.executable} has no scib-metrics: use .venv-scib/bin/python, "
@@ -120,12 +124,20 @@ def write(out, report):
 def main():
     args = arguments()
     if args.parent: end_with(args.parent)
-    data = read(args.data, args.bio_only)
     warnings.filterwarnings("ignore")
+    if not args.serve: return once(args.data, args.out, args)
+    for line in sys.stdin:
+        once(*map(Path, line.rstrip("\n").split("\t")), args)
+        print("done", flush=True)
+
+
+def once(path, out, args):
+    "Score what one file holds."
+    data = read(path, args.bio_only)
     limit_threads(args.threads)
     packages = ("scib-metrics", "jax", "numpy", "scikit-learn", "scanpy", "pynndescent")
     versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
-    write(args.out, score(data, args.bio_only, args.threads) | dict(versions=versions))
+    write(out, score(data, args.bio_only, args.threads) | dict(versions=versions))
 
 
 if __name__ == "__main__": main()

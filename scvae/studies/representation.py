@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GRID', 'FEWEST', 'CONTRAST', 'METHODS', 'SETS', 'MEASURES', 'named_by_neighbours', 'of_neighbours', 'of_leiden',
-           'judged', 'representation_study', 'means', 'margins', 'margin_table']
+           'space_by', 'judged', 'representation_study', 'means', 'margins', 'margin_table']
 
 # %% ../../nbs/47_representation.ipynb #76320f27
 import numpy as np, pandas as pd
@@ -66,8 +66,22 @@ def of_leiden(
 CONTRAST = dict(sphere=True, contrast=10., n_latent=32, n_top_genes=2000)
 METHODS = {  # recipe -> what differs from the default
     "default": {}, "contrast": CONTRAST, "contrast_30": CONTRAST | dict(contrast=30.)} | {
-    f"pca_{n}": dict(method="pca", n_latent=n, n_top_genes=2000) for n in (10, 20, 32, 50)}
-SETS = ("zeisel4k", "baron_human", "baron_mouse", "pbmc4k", "cbmc", "kang", "mixology_5cl_3plates")
+    f"pca_{n}": dict(method="pca", n_latent=n, n_top_genes=2000) for n in (10, 20, 32, 50)} | {
+    f"{method}_{n}": dict(method=method, n_latent=n, n_top_genes=2000)
+    for method in ("pca_angle", "pca_white_angle") for n in (20, 50)}
+SETS = ("zeisel4k", "baron", "baron_human", "baron_mouse", "pbmc4k", "cbmc", "kang", "mixology_5cl_3plates")
+
+# %% ../../nbs/47_representation.ipynb #3624c47f
+def space_by(
+    recipe,  # from `recipe`
+    seed,    # of everything random
+) -> tuple:  # AnnData, cells x dimensions
+    "As `space_of`; principal components also at equal widths (white), and by the angle."
+    way = recipe["method"].split("_")
+    adata, Z = space_of(recipe | dict(method=way[0]), seed)
+    if "white" in way: Z = Z / Z.std(0)
+    if "angle" in way: Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    return adata, Z
 
 # %% ../../nbs/47_representation.ipynb #41628f21
 def judged(
@@ -75,7 +89,7 @@ def judged(
     seed,    # of everything random
 ) -> list:   # a row for each label of the set
     "The representation of a recipe, by neighbours and by Leiden."
-    adata, Z = space_of(recipe, seed)
+    adata, Z = space_by(recipe, seed)
     rows, depth = [], np.asarray(adata.X.sum(1)).ravel()
     for label in adata.uns["scvae"]["labels"]:
         y = adata.obs[label].astype(str).to_numpy()
