@@ -145,8 +145,7 @@ DATASETS = {  # name -> (loader, what it is)
     "baron": (load_baron,
               "human islets, 2142 cells x 20125 genes, 4 donors, counts, labels; through pip"),
     "baron_islets_mouse": (load_baron_islets_mouse,
-                           "mouse islets, 1886 cells x 14877 genes, 2 animals, counts, labels; "
-                           "through pip"),
+                           "islets, 2 mice, 1886 cells x 14877 genes, counts, labels; through pip"),
     "pbmc68k": (load_pbmc68k,
                 "blood, 700 cells x 765 genes, log-normalised, labels; inside scanpy"),
     "synthetic": (lambda data_dir=None: synthetic(),
