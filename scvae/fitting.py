@@ -567,6 +567,7 @@ def header_of(
 TYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors calls them
 VARIANCE = "net.likelihood.variance"  # models were once saved without it
 
+# %% ../nbs/11_fitting.ipynb #19061988
 def header_for(
     settings,  # of the model
     n_genes,   # that the networks see
@@ -580,6 +581,7 @@ def header_for(
     return asked | {"prep.highly_variable": ("BOOL", (n_all,)),
                     "prep.mean": (floats, (n_genes,)), "prep.std": (floats, (n_genes,))}
 
+# %% ../nbs/11_fitting.ipynb #48476e76
 def overlap_shapes(
     settings,  # of the model
 ) -> dict:     # name -> shape; nothing where batches were not mixed
@@ -935,6 +937,7 @@ def check_room(
 # %% ../nbs/11_fitting.ipynb #093d27f7
 UNSHARED = .5  # of the cells; above, batches may be types
 
+# %% ../nbs/11_fitting.ipynb #3c663d23
 def mixed(
     Z,         # latents as the networks have them, n_cells x n_latent
     adata,     # the user's cells

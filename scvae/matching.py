@@ -226,14 +226,13 @@ def known_batches(
     batches,    # that the model knows
 ) -> np.ndarray:  # float32, n_cells x batches; rows sum to 1
     "Which batch each cell is from; where that is not known, all alike."
-    known = pd.Index(batches)
-    if batch_key in adata.obs: place = known.get_indexer(adata.obs[batch_key].astype(str))
-    else: place = np.full(adata.n_obs, -1)
+    names = adata.obs[batch_key].astype(str) if batch_key in adata.obs else [""] * adata.n_obs
+    place = pd.Index(batches).get_indexer(names)
     if (place < 0).any(): warnings.warn(
         f"{(place < 0).sum()} of {adata.n_obs} cells are of no batch that the model knows by "
         f"adata.obs[{batch_key!r}]: they are encoded as if of all alike.", stacklevel=4)
-    out = np.eye(len(known), dtype=np.float32)[place]
-    out[place < 0] = 1 / len(known)
+    out = np.eye(len(batches), dtype=np.float32)[place]
+    out[place < 0] = 1 / len(batches)
     return out
 
 # %% ../nbs/10_matching.ipynb #a59b7a5d
@@ -275,6 +274,7 @@ def memberships(
 # %% ../nbs/10_matching.ipynb #964ca61f
 LEAST_SHARE = .1  # of the cells expected of a batch, for it to have a cluster
 
+# %% ../nbs/10_matching.ipynb #5b975133
 def shifts_of(
     Z,      # latents, n_cells x n_latent
     R,      # from `memberships`
@@ -284,7 +284,7 @@ def shifts_of(
     n = R.T @ batch
     sums = np.stack([(R * b[:, None]).T @ Z for b in batch.T], 1)
     means = sums / np.maximum(n, 1e-9)[..., None]
-    n = np.where(n < LEAST_SHARE * np.outer(R.sum(0), batch.mean(0)), 0, n)
+    n *= n >= LEAST_SHARE * np.outer(R.sum(0), batch.mean(0))
     weight = n / (n + SHRINKAGE)
     middle = (weight[..., None] * means).sum(1) / np.maximum(weight.sum(1), 1e-9)[:, None]
     return weight[..., None] * (means - middle[:, None])
@@ -340,6 +340,7 @@ def remove(self: Overlap,
         out = Z - self.moves(R, batch)
     return out.astype(np.float32)
 
+# %% ../nbs/10_matching.ipynb #1bdf3857
 @patch
 def restore(self: Overlap,
     Z,      # latents as `remove` returns them

@@ -67,6 +67,7 @@ def warn_size(
                 "each time.")
     return warn_single(clusters)
 
+# %% ../nbs/17_reports.ipynb #0dda8980
 def warn_single(
     clusters,  # the cluster of each cell
 ) -> str:      # None where all is well
@@ -152,6 +153,7 @@ def check_depth(
     missing = NO_DEPTH if depth_held(Z, depth, clusters) is None else None
     return Check("depth in the latents", warn_depth(Z, depth, clusters), missing)
 
+# %% ../nbs/17_reports.ipynb #c123cca6
 def check_history(
     history,  # losses of each epoch, from `train`
 ) -> Check:
@@ -187,6 +189,7 @@ def warn_mixing(
             "out: fit with more epochs, and with mix_batches=True, the default. If it shows types "
             "that only one batch has, they should lie apart.")
 
+# %% ../nbs/17_reports.ipynb #e5017cbd
 def check_mixing(
     vae,    # SCVAE
     adata,  # its cells, with latents in obsm
@@ -269,6 +272,7 @@ def title_of(
     about = adata.uns.get("scvae", {})
     return str(about.get("title", "cells")) if hasattr(about, "get") else "cells"
 
+# %% ../nbs/17_reports.ipynb #abb7fffb
 def headline(
     vae,    # SCVAE
     adata,  # its cells
@@ -407,6 +411,7 @@ def labelled(
     "The cells that have a label."
     return adata[column(adata, label).notna()]
 
+# %% ../nbs/17_reports.ipynb #b901e770
 def against(
     adata,  # cells
     label,  # column of obs with known types
@@ -430,6 +435,7 @@ def batches_text(
     return (f"<b>{name}</b>: {n} batches, iLISI {found:.2f}; with the batches shuffled it would be "
             f"{most:.2f}, without any mixing 0.")
 
+# %% ../nbs/17_reports.ipynb #2826afe2
 def plot_batch_shares(
     vae,    # SCVAE
     adata,  # its cells, with clusters in obs["scvae"]

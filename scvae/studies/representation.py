@@ -69,7 +69,8 @@ METHODS = {  # recipe -> what differs from the default
     f"pca_{n}": dict(method="pca", n_latent=n, n_top_genes=2000) for n in (10, 20, 32, 50)} | {
     f"{method}_{n}": dict(method=method, n_latent=n, n_top_genes=2000)
     for method in ("pca_angle", "pca_white_angle") for n in (20, 50)}
-SETS = ("zeisel4k", "baron", "baron_human", "baron_mouse", "pbmc4k", "cbmc", "kang", "mixology_5cl_3plates")
+SETS = ("zeisel4k", "baron", "baron_human", "baron_mouse", "pbmc4k", "cbmc", "kang",
+        "mixology_5cl_3plates")
 
 # %% ../../nbs/47_representation.ipynb #3624c47f
 def space_by(
