@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID', 'MORE_KINDS', 'UNSAID',
-           'TYPES', 'VARIANCE', 'UNSHARED', 'NEW', 'CLOSE', 'SCVAE', 'batches_of', 'check_finite', 'posterior',
-           'batch_columns', 'covariates', 'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth',
-           'own_batch', 'check_new', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json',
-           'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text',
-           'are_options', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'genes_in',
-           'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from', 'find_variance',
-           'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved', 'options_from', 'check_sizes',
-           'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells',
-           'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed',
-           'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'parts_of_run', 'cells_for',
-           'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of',
-           'latents_apart', 'compared', 'table_of', 'rerun']
+           'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS', 'SCVAE', 'batches_of',
+           'check_finite', 'posterior', 'batch_columns', 'covariates', 'in_batch', 'check_dense', 'as_array',
+           'check_latents', 'check_depth', 'own_batch', 'check_new', 'mean_slope', 'trained_on', 'about', 'environment',
+           'version', 'model_json', 'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format',
+           'is_history', 'is_text', 'are_options', 'check_said', 'raw_header', 'header_of', 'header_for',
+           'overlap_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
+           'prep_from', 'find_variance', 'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved',
+           'check_options', 'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor',
+           'names_sha256', 'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found',
+           'with_found', 'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings',
+           'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
+           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -57,6 +57,8 @@ class SCVAE:
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
+
+    def __getattr__(self, name): raise AttributeError(no_attribute(name))
 
     @property
     def device(self) -> torch.device:
@@ -747,17 +749,38 @@ def resolved(
     precision = best_precision(device) if options.precision is None else options.precision
     return replace(options, device=device, precision=precision)
 
+# %% ../nbs/11_fitting.ipynb #63fb6db3
+SCVI_OPTIONS = {  # argument of scvi-tools -> what to give `fit`
+    "max_epochs": "epochs", "seed": "random_state", "accelerator": "device='cpu' or 'cuda'",
+    "devices": "device='cpu' or 'cuda'", "use_gpu": "device='cpu' or 'cuda'",
+    "early_stopping": "held_out=0.1, patience=10", "train_size": "held_out, the other share",
+    "early_stopping_patience": "patience, with held_out=0.1",
+    "gene_likelihood": "likelihood", "dropout_rate": "dropout", "n_hidden": "hidden=(256, 128)",
+    "n_layers": "hidden, a width for each layer", "plan_kwargs": "lr, beta and schedule themselves",
+    "n_epochs_kl_warmup": "schedule='warmup', cap=epochs of it",
+    "categorical_covariate_keys": "batch_key, a column of obs that joins them",
+    "labels_key": "no labels: none are used to train"}
+
+def check_options(
+    given,  # options of training, by name
+    known,  # names that there are
+):
+    "Raise a TypeError for a name that there is not, with the nearest, or what scvi-tools' means."
+    for name in given:
+        if name in known: continue
+        if name in SCVI_OPTIONS: raise TypeError(
+            f"fit has no option {name!r}, which is scvi-tools': give {SCVI_OPTIONS[name]}.")
+        guess = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(name, known, 1))
+        raise TypeError(f"fit has no option {name!r}: {guess}"
+                        f"The options of training are {', '.join(known)}.")
+
 # %% ../nbs/11_fitting.ipynb #7cd31a66
 def options_from(
     given,  # options of training, by name
 ) -> Options:
     "Options of training; a TypeError for unknown names, a ValueError for impossible values."
     known = [f.name for f in fields(Options)] + ["weight", "callback", "progress"]
-    for name in given:
-        if name in known: continue
-        guess = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(name, known, 1))
-        raise TypeError(f"fit has no option {name!r}: {guess}"
-                        f"The options of training are {', '.join(known)}.")
+    check_options(given, known)
     options = Options(**given)
     check_device(options.device)
     return resolved(options)
@@ -1220,6 +1243,26 @@ def rerun(
         new = fit(counts, progress=progress, **given)
     new.net.to("cpu")
     return compared(old, new, counts)
+
+# %% ../nbs/11_fitting.ipynb #17c41dfb
+SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
+    "get_latent_representation": "vae.encode(adata), or adata.obsm['X_scvae'] after fit",
+    "get_normalized_expression": "vae.normalized_expression(adata)",
+    "get_reconstruction_error": "vae.reconstruction_error(adata)",
+    "get_elbo": "vae.history, or vae.reconstruction_error(adata)",
+    "posterior_predictive_sample": "vae.generate_like(adata, n_cells)",
+    "setup_anndata": "scvae.fit(adata, layer=, batch_key=)", "train": "scvae.fit(adata)",
+    "load": "scvae.load_model(path)", "module": "vae.net", "is_trained": "nothing: fit trains",
+    "load_query_data": "vae.encode(adata): genes and batches are matched",
+    "prepare_query_anndata": "vae.encode(adata): genes and batches are matched",
+    "get_feature_correlation_matrix": "vae.latent_loadings()"}
+
+def no_attribute(
+    name,  # that an SCVAE does not have
+) -> str:
+    "What to say of it."
+    if name not in SCVI_METHODS: return f"a model of scvae has no {name!r}."
+    return f"a model of scvae has no {name}, which is scvi-tools': use {SCVI_METHODS[name]}."
 
 # %% ../nbs/11_fitting.ipynb #a49bfbd0
 document(__name__)
