@@ -21,10 +21,10 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'checked', 'fit_into', 'outcome', 'files_text',
            'fit_text', 'fit_command', 'run_fit', 'fill', 'at', 'open_model', 'model_of', 'encode_command',
            'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like', 'generate_command', 'is_run',
-           'check_rep', 'scored_cells', 'score_command', 'run_cells', 'map_into', 'map_command', 'transfer_into',
-           'transfer_command', 'cells_of', 'report_command', 'rerun_command', 'rerun_text', 'notebook_command',
-           'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements',
-           'study_command', 'check_rows', 'show_founding', 'summaries']
+           'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map', 'map_into', 'map_command', 'add_types',
+           'types_given', 'transfer_command', 'cells_of', 'report_command', 'rerun_command', 'rerun_text',
+           'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command',
+           'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, time, typer, warnings
@@ -1295,28 +1295,38 @@ def run_cells(
     say(f"there is no {path}, so no distances to the cells of the run are measured")
 
 # %% ../nbs/19_cli.ipynb #52d24f85
+def add_map(
+    opened,  # Opened; latents are added, and distances where there is a reference
+    vae,     # SCVAE
+    there,   # AnnData of the run; None: no distances
+    round,   # whether to round counts with fractions
+) -> list:   # what was added
+    "Lay cells on those of a run."
+    added = [f"obsm/{vae.settings['key_added']}"]
+    if there is not None: added.append("obs/scvae_distance")
+    check_free(opened, added)
+    check_writable(opened)
+    mapped = vae.map(counted(opened, round), reference=there)
+    for part, key in (place.split("/", 1) for place in added):
+        getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
+    return added
+
+# %% ../nbs/19_cli.ipynb #97f71b81
 def map_into(
     part,   # .h5ad file
     run,    # folder of a run
     cells,  # as in `load`
-    layer,  # where their counts are; None: as in the fit
-    round,  # whether to round counts with fractions
-    least,  # counts, and genes, of cells that are not left out
+    *where, # the counts are, and which cells are left out, as in `encode_into`
 ) -> dict:  # what came out
     "Write cells laid on those of a run."
     import scvae.mapping  # which gives a model its map
-    vae, there, distance = open_model(run), run_cells(run), "scvae_distance"
-    key = vae.settings["key_added"]
+    vae, (layer, round, least) = open_model(run), where
+    there, key = run_cells(run), vae.settings["key_added"]
     opened = open_cells(cells, layer, vae.settings["layer"], round, least)
-    added = [f"obsm/{key}"] + [f"obs/{distance}"] * (there is not None)
-    check_free(opened, added)
-    check_writable(opened)
-    mapped, adata = vae.map(counted(opened, round), reference=there), opened.adata
-    adata.obsm[key] = Z = mapped.obsm[key]
-    if there is not None: adata.obs[distance] = mapped.obs[distance]
-    write_cells(opened, part, added)
-    far = float((adata.obs[distance] > 1).mean()) if there is not None else None
-    return dict(cells=len(Z), n_latent=Z.shape[1], key=key, far=far)
+    write_cells(opened, part, add_map(opened, vae, there, round))
+    adata, far = opened.adata, None
+    if there is not None: far = float((adata.obs["scvae_distance"] > 1).mean())
+    return dict(cells=adata.n_obs, n_latent=adata.obsm[key].shape[1], key=key, far=far)
 
 # %% ../nbs/19_cli.ipynb #5a1013cf
 @app.command("map")
@@ -1349,25 +1359,30 @@ Unknown = Annotated[float, typer.Option(min=0, max=1, help=(
     "Cells of lower confidence are called unknown; 0: none are."))]
 
 # %% ../nbs/19_cli.ipynb #51665e8a
-def transfer_into(
-    part,       # .h5ad file
+def add_types(
     reference,  # AnnData
-    query,      # .h5ad file
+    opened,     # Opened; the columns are added
     label,      # column of obs of the reference
     **options,  # of `scvae.mapping.transfer`
-) -> dict:      # what came out
-    "Write cells with the types of a reference."
+) -> list:      # what was added
+    "Give cells the types of a reference."
     from scvae.mapping import transfer
-    opened = open_cells(query)
-    check_rep(opened.adata, options["use_rep"], query)
-    columns = [f"{label}_predicted", f"{label}_confidence"]
-    added = [f"obs/{column}" for column in columns]
+    check_rep(opened.adata, options["use_rep"], opened.name)
+    added = [f"obs/{label}_predicted", f"obs/{label}_confidence"]
     check_free(opened, added)
     check_writable(opened)
-    obs = transfer(reference, opened.adata, label, **options).obs
-    write_cells(opened, part, added)
-    types = {kind: int(n) for kind, n in obs[columns[0]].value_counts().items()}
-    return dict(cells=len(obs), types=types, confidence=float(obs[columns[1]].mean()))
+    transfer(reference, opened.adata, label, **options)
+    return added
+
+# %% ../nbs/19_cli.ipynb #25299af1
+def types_given(
+    obs,    # of the cells
+    label,  # column of obs of the reference
+) -> dict:
+    "Which types cells were given, and how surely."
+    types = obs[f"{label}_predicted"].value_counts()
+    return dict(cells=len(obs), types={kind: int(n) for kind, n in types.items()},
+                confidence=float(obs[f"{label}_confidence"].mean()))
 
 # %% ../nbs/19_cli.ipynb #71e90c09
 @app.command("transfer")
@@ -1384,8 +1399,9 @@ def transfer_command(
     check_suffix(out)
     options = dict(use_rep=use_rep, method=method, unknown=unknown, random_state=seed)
     with replacing(out, overwrite) as part:
-        there = scored_cells(reference, [label], use_rep)
-        found = transfer_into(part, there, query, label, **options)
+        there, opened = scored_cells(reference, [label], use_rep), open_cells(query)
+        write_cells(opened, part, add_types(there, opened, label, **options))
+    found = types_given(opened.adata.obs, label)
     types = ", ".join(f"{kind} ({n})" for kind, n in found["types"].items())
     text = f"{out}: {found['cells']} cells: {types}; mean confidence {found['confidence']:.2f}"
     show(found | dict(out=str(out)), text, as_json)

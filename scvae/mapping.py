@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRIOR_CELLS', 'TURNS', 'NEIGHBOURS', 'LEAST_CELLS', 'UNKNOWN', 'shifts_from', 'find_shifts', 'widened',
-           'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'classifier', 'best_type',
-           'left_out', 'calibrate', 'calibration_error', 'typical', 'predict', 'warn_left_out', 'known_types',
-           'check_types', 'labels_in', 'check_threshold', 'transfer']
+           'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'with_distance', 'classifier',
+           'best_type', 'left_out', 'calibrate', 'calibration_error', 'typical', 'predict', 'warn_left_out',
+           'known_types', 'check_types', 'labels_in', 'check_threshold', 'transfer']
 
 # %% ../nbs/20_mapping.ipynb #c16af827
 import warnings
@@ -81,11 +81,12 @@ def batches_with_new(
 
 # %% ../nbs/20_mapping.ipynb #95ab5788
 def laid_on(
-    vae,    # SCVAE with an Overlap
+    vae,    # SCVAE
     query,  # AnnData
     Z,      # its latents as the network has them, n_cells x n_latent
 ) -> np.ndarray:  # the same shape
-    "Cells of known and of new batches laid on the reference."
+    "Cells of known and of new batches laid on the reference, if the model has an Overlap."
+    if vae.overlap is None: return Z
     batch, n_known = batches_with_new(query, vae)
     return widened(vae.overlap, Z, batch[:, n_known:]).remove(Z, batch)
 
@@ -130,7 +131,17 @@ def latents_in(
     raise KeyError(f"{name}.obsm has no {use_rep!r}: it has {', '.join(adata.obsm) or 'none'}; "
                    "vae.map makes latents.")
 
-# %% ../nbs/20_mapping.ipynb #4918762b
+# %% ../nbs/20_mapping.ipynb #f3b8d47d
+def with_distance(
+    obs,    # columns of the query
+    there,  # latents of the reference; None: there are none to measure from
+    Z,      # latents of the query
+) -> pd.DataFrame:
+    "The same columns with scvae_distance; one of an earlier map goes."
+    obs = obs.drop(columns="scvae_distance", errors="ignore")
+    return obs if there is None else obs.assign(scvae_distance=distances(there, Z))
+
+# %% ../nbs/20_mapping.ipynb #424079b7
 @patch
 def map(self: SCVAE,
     query,           # AnnData, raw counts; the latents are added to its obsm
@@ -140,11 +151,8 @@ def map(self: SCVAE,
     "Place cells in the model's map: a frozen encoder, and unknown batches laid on the known ones."
     key = self.settings["key_added"]
     there = None if reference is None else latents_in(reference, key, "reference")
-    Z = posterior(self, query, layer)[0]
-    if self.overlap is not None: Z = laid_on(self, query, Z)
-    far = None if there is None else distances(there, Z)
-    query.obs = query.obs.drop(columns="scvae_distance", errors="ignore")
-    if far is not None: query.obs["scvae_distance"] = far
+    Z = laid_on(self, query, posterior(self, query, layer)[0])
+    query.obs = with_distance(query.obs, there, Z)
     query.obsm[key] = Z
     return query
 
