@@ -1356,7 +1356,8 @@ Types = Annotated[str, typer.Option("--label", help=(
     "Column of obs of the reference that holds types."))]
 Method = Annotated[str, typer.Option(help="logistic or knn.")]
 Unknown = Annotated[float, typer.Option(min=0, max=1, help=(
-    "Cells of lower confidence are called unknown; 0: none are."))]
+    "Cells of lower confidence are called unknown; 0: none are.  [default: 0.5, or what 95 in "
+    "100 of the reference's own cells have, if that is more]"))]
 
 # %% ../nbs/19_cli.ipynb #51665e8a
 def add_types(
@@ -1388,7 +1389,7 @@ def types_given(
 @app.command("transfer")
 def transfer_command(
     reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: UseRep = "X_scvae",
-    method: Method = "logistic", unknown: Unknown = 0.5, seed: Seed = 0,
+    method: Method = "logistic", unknown: Unknown = None, seed: Seed = 0,
     overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the types of a reference, with a confidence.
