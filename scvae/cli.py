@@ -1302,8 +1302,7 @@ def add_map(
     round,   # whether to round counts with fractions
 ) -> list:   # what was added
     "Lay cells on those of a run."
-    added = [f"obsm/{vae.settings['key_added']}"]
-    if there is not None: added.append("obs/scvae_distance")
+    added = [f"obsm/{vae.settings['key_added']}"] + ["obs/scvae_distance"] * (there is not None)
     check_free(opened, added)
     check_writable(opened)
     mapped = vae.map(counted(opened, round), reference=there)
@@ -1311,7 +1310,7 @@ def add_map(
         getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
     return added
 
-# %% ../nbs/19_cli.ipynb #97f71b81
+# %% ../nbs/19_cli.ipynb #54ace513
 def map_into(
     part,   # .h5ad file
     run,    # folder of a run
@@ -1321,12 +1320,11 @@ def map_into(
     "Write cells laid on those of a run."
     import scvae.mapping  # which gives a model its map
     vae, (layer, round, least) = open_model(run), where
-    there, key = run_cells(run), vae.settings["key_added"]
-    opened = open_cells(cells, layer, vae.settings["layer"], round, least)
+    there, opened = run_cells(run), open_cells(cells, layer, vae.settings["layer"], round, least)
     write_cells(opened, part, add_map(opened, vae, there, round))
-    adata, far = opened.adata, None
-    if there is not None: far = float((adata.obs["scvae_distance"] > 1).mean())
-    return dict(cells=adata.n_obs, n_latent=adata.obsm[key].shape[1], key=key, far=far)
+    far = None if there is None else float((opened.adata.obs["scvae_distance"] > 1).mean())
+    return dict(cells=opened.adata.n_obs, key=vae.settings["key_added"],
+                n_latent=vae.settings["n_latent"], far=far)
 
 # %% ../nbs/19_cli.ipynb #5a1013cf
 @app.command("map")
