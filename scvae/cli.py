@@ -21,8 +21,8 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'checked', 'fit_into', 'outcome', 'files_text',
            'fit_text', 'fit_command', 'run_fit', 'fill', 'at', 'open_model', 'model_of', 'encode_command',
            'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like', 'generate_command', 'is_run',
-           'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map', 'map_into', 'map_command', 'add_types',
-           'types_given', 'transfer_command', 'cells_of', 'report_command', 'rerun_command', 'rerun_text',
+           'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command',
+           'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command', 'rerun_command', 'rerun_text',
            'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command',
            'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
@@ -1326,13 +1326,21 @@ def map_into(
     return dict(cells=opened.adata.n_obs, key=vae.settings["key_added"],
                 n_latent=vae.settings["n_latent"], far=far)
 
-# %% ../nbs/19_cli.ipynb #5a1013cf
+# %% ../nbs/19_cli.ipynb #47510b10
+def map_text(
+    out,    # where the cells are
+    found,  # from `map_into`
+) -> str:
+    "What came out, for a person."
+    text = '{out}: {cells} cells, {n_latent} latents in obsm["{key}"]'.format(out=out, **found)
+    if found["far"] is None: return text
+    return f"{text}; {found['far']:.1%} are far from the cells of the run"
+
+# %% ../nbs/19_cli.ipynb #1e1d3e94
 @app.command("map")
-def map_command(
-    run: Run, cells: Cells, out: OutFile, layer: FitLayer = None, round: Round = False,
-    min_counts: MinCounts = 0, min_genes: MinGenes = 0, overwrite: Overwrite = False,
-    as_json: Json = False,
-):
+def map_command(run: Run, cells: Cells, out: OutFile, layer: FitLayer = None,
+                round: Round = False, min_counts: MinCounts = 0, min_genes: MinGenes = 0,
+                overwrite: Overwrite = False, as_json: Json = False):
     """Lay new cells on those of a run, of unknown batches too.
 
     With RUN/adata.h5ad, obs gets scvae_distance: above 1, a cell is far from all of the run.
@@ -1341,9 +1349,7 @@ def map_command(
     check_suffix(out)
     with replacing(out, overwrite) as part:
         found = map_into(part, run, cells, layer, round, (min_counts, min_genes))
-    text = '{out}: {cells} cells, {n_latent} latents in obsm["{key}"]'.format(out=out, **found)
-    if found["far"] is not None: text += f"; {found['far']:.1%} are far from the cells of the run"
-    show(found | dict(out=str(out)), text, as_json)
+    show(found | dict(out=str(out)), map_text(out, found), as_json)
 
 # %% ../nbs/19_cli.ipynb #2ee9b334
 Labelled = Annotated[str, named(typer.Argument, metavar="REFERENCE", help=(
