@@ -4,7 +4,9 @@ __version__ = "0.1.0"
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
     "fit": "fitting", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
+    "transfer": "mapping",
 }
+_methods = ["mapping"]  # modules that give SCVAE more methods
 __all__ = list(_home)
 
 
@@ -12,7 +14,10 @@ def __getattr__(name):
     "Import a name's module on first use, so that `import scvae` is fast."
     from importlib import import_module
     if name in _home:
-        return getattr(import_module(f"scvae.{_home[name]}"), name)
+        home = import_module(f"scvae.{_home[name]}")
+        if _home[name] in ("fitting", "many"):
+            for more in _methods: import_module(f"scvae.{more}")
+        return getattr(home, name)
     raise AttributeError(f"module 'scvae' has no attribute {name!r}")
 
 

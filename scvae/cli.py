@@ -7,23 +7,24 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite', 'Json',
            'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'RunFolder',
            'BatchKey', 'Device', 'Update', 'Report', 'Resume', 'NOT_SET', 'NO_UPDATE', 'REST', 'RUN_FILES', 'HowMany',
-           'Like', 'Batch', 'LikeLayer', 'Scored', 'Labels', 'UseRep', 'RunCells', 'Page', 'Chapter', 'OtherCells',
-           'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows',
-           'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'say_version', 'main', 'say',
-           'words_of', 'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped',
-           'in_one_line', 'shadowed', 'show', 'clean', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new',
-           'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty',
-           'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents',
-           'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied',
-           'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update',
-           'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold',
-           'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
-           'checked', 'fit_into', 'outcome', 'files_text', 'fit_text', 'fit_command', 'run_fit', 'fill', 'at',
-           'open_model', 'model_of', 'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated',
-           'generated_like', 'generate_command', 'is_run', 'scored_cells', 'score_command', 'cells_of',
-           'report_command', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command',
-           'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows',
-           'show_founding', 'summaries']
+           'Like', 'Batch', 'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method',
+           'Unknown', 'RunCells', 'Page', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets',
+           'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder',
+           'Check', 'Commands', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell',
+           'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean',
+           'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
+           'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked',
+           'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file', 'element',
+           'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary',
+           'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back', 'update',
+           'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim', 'unfinished',
+           'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'checked', 'fit_into', 'outcome', 'files_text',
+           'fit_text', 'fit_command', 'run_fit', 'fill', 'at', 'open_model', 'model_of', 'encode_command',
+           'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like', 'generate_command', 'is_run',
+           'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command',
+           'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command', 'rerun_command', 'rerun_text',
+           'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command',
+           'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, time, typer, warnings
@@ -115,7 +116,7 @@ AS_OPTION = {  # argument of the library -> option of a command
     "n_latent": "--n-latent", "likelihood": "--likelihood", "beta": "--beta", "epochs": "--epochs",
     "random_state": "--seed", "device": "--device", "label": "--label", "use_rep": "--use-rep",
     "resolution": "--resolution", "min_counts": "--min-counts", "min_genes": "--min-genes",
-    "overwrite": "--overwrite", "batch": "--batch"}
+    "overwrite": "--overwrite", "batch": "--batch", "method": "--method", "unknown": "--unknown"}
 FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrite",
          "resume": "--resume"}  # options without a value
 SET = ("batch_size lr lr_schedule schedule cap clock free_bits contrast temperature thinning "
@@ -133,6 +134,7 @@ PYTHON = [  # what the library says -> what a shell needs; in this order
      lambda m: as_words(m[1], m[2])),
     (r"\badata\.layers\[(['\"])(.*?)\1\]", r"layer '\2'"),
     (r"\badata\.(X|raw|obs|var|obsm|uns)\b", r"\1"),
+    (r"\breference\.(obs|obsm)\b", r"the reference's \1"),
     (r"\badata(?= (has|holds)\b)", "the file"),
     (r"(?<=or )put them into X", "write them to X"),
     (r"(?<!-)\b(n_top_genes|batch_key|n_latent|use_rep)\b(?! of)", lambda m: AS_OPTION[m[1]]),
@@ -558,7 +560,8 @@ def element(
     "A part of cells by its place in the file."
     part, _, key = place.partition("/")
     found = getattr(adata, part)[key]
-    return found.array if part == "obs" else found
+    if part != "obs": return found
+    return found.to_numpy() if found.dtype.kind == "f" else found.array
 
 # %% ../nbs/19_cli.ipynb #c3c75354
 def can_be_added_to(
@@ -627,7 +630,7 @@ def is_ours(
     if "fit" not in about: return False
     if place.startswith("obsm/"): return json.loads(about["fit"])["key_added"] in place
     names = getattr(element(adata, place), "categories", ())
-    return list(names) == [str(i) for i in range(len(names))]
+    return len(names) > 0 and list(names) == [str(i) for i in range(len(names))]
 
 # %% ../nbs/19_cli.ipynb #fa80bd65
 ADDED = ["obsm/X_scvae", "obs/scvae"]  # what a fit adds to cells
@@ -1239,6 +1242,17 @@ def is_run(
     "Whether it is the folder of a run."
     return Path(cells).is_dir() and not cells.endswith(".zarr")
 
+# %% ../nbs/19_cli.ipynb #79486937
+def check_rep(
+    adata,    # cells
+    use_rep,  # key of obsm
+    name,     # what the cells are called
+):
+    "Raise a KeyError that names the representations there are."
+    if use_rep in adata.obsm: return
+    raise KeyError(f"{name} has no {use_rep!r} in obsm: it has {', '.join(adata.obsm) or 'none'}; "
+                   "scvae fit and scvae map make X_scvae, --use-rep takes another.")
+
 # %% ../nbs/19_cli.ipynb #6f1fb2f8
 def scored_cells(
     cells,    # file, or folder of a run
@@ -1251,9 +1265,8 @@ def scored_cells(
     say(f"reading {path}")
     adata = load(path)
     for column in labels: check_column(adata, column, path)
-    if use_rep in adata.obsm: return adata
-    raise KeyError(f"{path} has no {use_rep!r} in obsm: it has {', '.join(adata.obsm) or 'none'}; "
-                   "scvae fit makes X_scvae, --use-rep takes another.")
+    check_rep(adata, use_rep, path)
+    return adata
 
 # %% ../nbs/19_cli.ipynb #88d5695f
 @app.command("score")
@@ -1270,6 +1283,133 @@ def score_command(cells: Scored, label: Labels = None, use_rep: UseRep = "X_scva
     from scvae.metrics import score
     table = score(adata, label or None, use_rep, random_state=seed)
     show(table, table.round(3).to_string(index=False), as_json)
+
+# %% ../nbs/19_cli.ipynb #47c8e30f
+def run_cells(
+    run,  # folder of a run
+):        # AnnData; None where they are not there
+    "The cells of a run, to measure distances to."
+    from scvae.data import load
+    path = run/"adata.h5ad"
+    if path.is_file(): return load(str(path))
+    say(f"there is no {path}, so no distances to the cells of the run are measured")
+
+# %% ../nbs/19_cli.ipynb #52d24f85
+def add_map(
+    opened,  # Opened; latents are added, and distances where there is a reference
+    vae,     # SCVAE
+    there,   # AnnData of the run; None: no distances
+    round,   # whether to round counts with fractions
+) -> list:   # what was added
+    "Lay cells on those of a run."
+    added = [f"obsm/{vae.settings['key_added']}"] + ["obs/scvae_distance"] * (there is not None)
+    check_free(opened, added)
+    check_writable(opened)
+    mapped = vae.map(counted(opened, round), reference=there)
+    for part, key in (place.split("/", 1) for place in added):
+        getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
+    return added
+
+# %% ../nbs/19_cli.ipynb #54ace513
+def map_into(
+    part,   # .h5ad file
+    run,    # folder of a run
+    cells,  # as in `load`
+    *where, # the counts are, and which cells are left out, as in `encode_into`
+) -> dict:  # what came out
+    "Write cells laid on those of a run."
+    import scvae.mapping  # which gives a model its map
+    vae, (layer, round, least) = open_model(run), where
+    there, opened = run_cells(run), open_cells(cells, layer, vae.settings["layer"], round, least)
+    write_cells(opened, part, add_map(opened, vae, there, round))
+    far = None if there is None else float((opened.adata.obs["scvae_distance"] > 1).mean())
+    return dict(cells=opened.adata.n_obs, key=vae.settings["key_added"],
+                n_latent=vae.settings["n_latent"], far=far)
+
+# %% ../nbs/19_cli.ipynb #47510b10
+def map_text(
+    out,    # where the cells are
+    found,  # from `map_into`
+) -> str:
+    "What came out, for a person."
+    text = '{out}: {cells} cells, {n_latent} latents in obsm["{key}"]'.format(out=out, **found)
+    if found["far"] is None: return text
+    return f"{text}; {found['far']:.1%} are far from the cells of the run"
+
+# %% ../nbs/19_cli.ipynb #1e1d3e94
+@app.command("map")
+def map_command(run: Run, cells: Cells, out: OutFile, layer: FitLayer = None,
+                round: Round = False, min_counts: MinCounts = 0, min_genes: MinGenes = 0,
+                overwrite: Overwrite = False, as_json: Json = False):
+    """Lay new cells on those of a run, of unknown batches too.
+
+    With RUN/adata.h5ad, obs gets scvae_distance: above 1, a cell is far from all of the run.
+
+    Example: scvae map run/ new.h5ad -o mapped.h5ad"""
+    check_suffix(out)
+    with replacing(out, overwrite) as part:
+        found = map_into(part, run, cells, layer, round, (min_counts, min_genes))
+    show(found | dict(out=str(out)), map_text(out, found), as_json)
+
+# %% ../nbs/19_cli.ipynb #2ee9b334
+Labelled = Annotated[str, named(typer.Argument, metavar="REFERENCE", help=(
+    "An .h5ad file with types and a representation, or the folder of a run."))]
+Query = Annotated[str, named(typer.Argument, metavar="QUERY", help=(
+    "An .h5ad file with the same representation, as scvae map makes it."))]
+Types = Annotated[str, typer.Option("--label", help=(
+    "Column of obs of the reference that holds types."))]
+Method = Annotated[str, typer.Option(help="logistic or knn.")]
+Unknown = Annotated[float, typer.Option(min=0, max=1, help=(
+    "Cells of lower confidence are called unknown; 0: none are.  [default: 0.5, or what 95 in "
+    "100 of the reference's own cells have, if that is more]"))]
+
+# %% ../nbs/19_cli.ipynb #51665e8a
+def add_types(
+    reference,  # AnnData
+    opened,     # Opened; the columns are added
+    label,      # column of obs of the reference
+    **options,  # of `scvae.mapping.transfer`
+) -> list:      # what was added
+    "Give cells the types of a reference."
+    from scvae.mapping import transfer
+    check_rep(opened.adata, options["use_rep"], opened.name)
+    added = [f"obs/{label}_predicted", f"obs/{label}_confidence"]
+    check_free(opened, added)
+    check_writable(opened)
+    transfer(reference, opened.adata, label, **options)
+    return added
+
+# %% ../nbs/19_cli.ipynb #25299af1
+def types_given(
+    obs,    # of the cells
+    label,  # column of obs of the reference
+) -> dict:
+    "Which types cells were given, and how surely."
+    types = obs[f"{label}_predicted"].value_counts()
+    return dict(cells=len(obs), types={kind: int(n) for kind, n in types.items()},
+                confidence=float(obs[f"{label}_confidence"].mean()))
+
+# %% ../nbs/19_cli.ipynb #71e90c09
+@app.command("transfer")
+def transfer_command(
+    reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: UseRep = "X_scvae",
+    method: Method = "logistic", unknown: Unknown = None, seed: Seed = 0,
+    overwrite: Overwrite = False, as_json: Json = False,
+):
+    """Give new cells the types of a reference, with a confidence.
+
+    obs gets two columns: LABEL_predicted and LABEL_confidence.
+
+    Example: scvae transfer run/ mapped.h5ad --label cell_type -o labelled.h5ad"""
+    check_suffix(out)
+    options = dict(use_rep=use_rep, method=method, unknown=unknown, random_state=seed)
+    with replacing(out, overwrite) as part:
+        there, opened = scored_cells(reference, [label], use_rep), open_cells(query)
+        write_cells(opened, part, add_types(there, opened, label, **options))
+    found = types_given(opened.adata.obs, label)
+    types = ", ".join(f"{kind} ({n})" for kind, n in found["types"].items())
+    text = f"{out}: {found['cells']} cells: {types}; mean confidence {found['confidence']:.2f}"
+    show(found | dict(out=str(out)), text, as_json)
 
 # %% ../nbs/19_cli.ipynb #ee5aff1f
 RunCells = Annotated[str, named(typer.Option, metavar="FILE.h5ad", help=(

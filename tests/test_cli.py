@@ -60,8 +60,8 @@ def fitted(cells, tmp_path_factory):
 
 def test_help_is_whole_and_loads_nothing_heavy():
     help = run("--help").stdout
-    names = "data fit encode generate score report rerun notebook search bench study".split()
-    for name in names: assert f"\n  {name} " in help
+    names = "data fit encode generate score map transfer report rerun notebook search bench study"
+    for name in names.split(): assert f"\n  {name} " in help
     assert "..." not in help.split("Commands:")[1], "a description is cut off"
     loaded = python("""
 import sys, scvae.cli
@@ -243,7 +243,8 @@ def test_a_file_that_was_changed_in_training_is_not_written_to(mine, tmp_path):
     ("fit FILE -o OUT --update", other_cells), ("fit FILE -o OUT --update", reordered),
     ("fit FILE -o OUT --update", deleted), ("fit FILE -o OUT", longer),
     ("encode RUN FILE -o FILE --overwrite", longer), ("data FILE -o FILE --overwrite", deleted),
-    ("generate RUN --like FILE -o FILE --overwrite", reordered)])
+    ("generate RUN --like FILE -o FILE --overwrite", reordered),
+    ("map RUN FILE -o FILE --overwrite", longer)])
 def test_no_command_writes_over_what_came_meanwhile(fitted, mine, tmp_path, line, change):
     import anndata
     from unittest.mock import patch
@@ -299,6 +300,44 @@ def test_overwrite_keeps_what_is_not_ours(fitted, cells, tmp_path):
     assert (tmp_path/"run"/"model"/"model.json").read_text() != before
 
 
+def test_new_cells_are_mapped_and_labelled(fitted, mine, tmp_path):
+    import anndata
+    (_, code, err, _), = in_one_process([["map", fitted, mine, "-o", mine, "--overwrite"]])
+    assert code == 0, err
+    mapped = anndata.read_h5ad(mine)
+    assert mapped.obsm["X_scvae"].shape[0] == 300 and (mapped.obs["scvae_distance"] > 0).all()
+    line = ["transfer", fitted, mine, "--label", "type", "-o", tmp_path/"out.h5ad"]
+    done = in_one_process([[*line, "--unknown", "0", "--json"], line, [*line, "--overwrite"],
+                           [*line[:-1], mine, "--overwrite", "--method", "knn"]])
+    assert [code for _, code, *_ in done] == [0, 2, 0, 0], done
+    assert sum(json.loads(done[0][3])["types"].values()) == 300
+    for path in tmp_path/"out.h5ad", mine:
+        obs = anndata.read_h5ad(path).obs
+        assert set(obs["type_predicted"]) <= {*obs["type"], "unknown"}
+        assert obs["type_confidence"].between(0, 1).all() and "scvae_distance" in obs
+
+
+@pytest.mark.parametrize("words, said", [
+    ("transfer RUN CELLS --label type", "has no 'X_scvae' in obsm"),
+    ("transfer RUN RUN_CELLS --label kind", "no obs column 'kind'"),
+    ("transfer RUN RUN_CELLS --label batch_", "no obs column 'batch_'"),
+    ("transfer RUN RUN_CELLS --label type --method tree", "'logistic' or 'knn'"),
+    ("transfer RUN RUN_CELLS --label depth", "has 0 types of at least 3 cells"),
+    ("transfer RUN OWN --label type", "type_confidence"), ("map RUN OWN", "scvae_distance")])
+def test_what_cannot_be_labelled_is_told(fitted, cells, tmp_path, words, said):
+    import anndata
+    own = anndata.read_h5ad(fitted/"adata.h5ad")
+    own.obs["type_confidence"] = own.obs["scvae_distance"] = 1.
+    own.write_h5ad(tmp_path/"own.h5ad")
+    names = {"RUN": fitted, "CELLS": cells, "RUN_CELLS": fitted/"adata.h5ad",
+             "OWN": tmp_path/"own.h5ad"}
+    line = [names.get(word, word) for word in words.split()] + ["-o", tmp_path/"out.h5ad"]
+    (_, code, err, out), = in_one_process([line])
+    last = err.splitlines()[-1]
+    assert code == 2 and not out and last.startswith("scvae: ") and said in last, err
+    assert [p.name for p in tmp_path.iterdir()] == ["own.h5ad"]
+
+
 def own_column(adata): adata.obs["scvae"] = "mine"
 def own_latents(adata): adata.obsm["X_scvae"] = adata.X[:, :2].toarray()
 
@@ -350,7 +389,8 @@ def limited(n_bytes):
 
 
 FULL = ["fit CELLS -o OUT", "fit CELLS -o OUT --update", "data CELLS -o OUT.h5ad",
-        "generate RUN -n 2000 -o OUT.h5ad", "encode RUN CELLS -o OUT.h5ad"]
+        "generate RUN -n 2000 -o OUT.h5ad", "encode RUN CELLS -o OUT.h5ad",
+        "map RUN CELLS -o OUT.h5ad"]
 
 
 def test_a_full_disk_names_what_was_written(fitted, mine, tmp_path):
@@ -386,7 +426,9 @@ READS = ["data BAD", "fit BAD -o OUT", "encode RUN BAD -o OUT.h5ad", "encode BAD
          "score BAD --label type", "report BAD", "report RUN --data BAD",
          "rerun BAD", "rerun RUN --data BAD",
          "notebook 33_beta --data BAD -o OUT.ipynb", "notebook BAD -o OUT.ipynb",
-         "search BAD --storage OUT", "study beta --check --out BAD"]
+         "search BAD --storage OUT", "study beta --check --out BAD",
+         "map RUN BAD -o OUT.h5ad", "map BAD CELLS -o OUT.h5ad",
+         "transfer RUN BAD --label type -o OUT.h5ad", "transfer BAD RUN --label type -o OUT.h5ad"]
 BAD = [(missing, "no.h5ad"), (missing, "no"), (a_folder, "folder"), (empty, "empty.h5ad"),
        (a_pipe, "pipe.h5ad"), (a_text, "text.h5ad"), (a_cut_file, "cut.h5ad"),
        (a_socket, "socket.h5ad"), (missing, "~nouser/my.h5ad"), (missing, "n" * 300),

@@ -47,6 +47,12 @@ def test_help_explains_the_parameters_of_every_public_function():
     assert python(UNEXPLAINED) == ""
 
 
+def test_a_model_has_the_methods_of_later_notebooks():
+    for name in "fit", "fit_many", "load_model", "SCVAE":
+        code = f"import scvae; scvae.{name}; from scvae.fitting import SCVAE; print(SCVAE.map)"
+        assert "function SCVAE.map" in python(code)
+
+
 def test_help_explains_every_option_of_fit():
     code = ("import inspect, scvae\nfor n in inspect.signature(scvae.fit).parameters:\n"
             "    assert f'\\n{n}' in scvae.fit.__doc__, n\nprint(scvae.SCVAE.encode.__doc__)")
