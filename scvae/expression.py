@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LEAST', 'ASKED', 'SCALE', 'Sample', 'PSEUDO', 'RANKED', 'check_groups', 'column_of', 'comparisons', 'check_others',
            'Question', 'measured', 'sampled', 'rates', 'Encoded', 'encoded', 'shared_batches', 'pairs', 'log_error',
-           'fold_changes', 'seen_in', 'probabilities', 'expected_fdr', 'null_calls', 'described', 'compare', 'ranked',
-           'scanpy_layout', 'check_models', 'by_probability', 'differential_expression', 'tables_of', 'two_groups',
-           'log_normalised', 'wilcoxon', 'log_cpm', 'welch', 'pseudobulk']
+           'change_of', 'fold_changes', 'seen_in', 'probabilities', 'expected_fdr', 'null_calls', 'described',
+           'compare', 'ranked', 'scanpy_layout', 'check_models', 'by_probability', 'differential_expression',
+           'tables_of', 'two_groups', 'log_normalised', 'wilcoxon', 'log_cpm', 'welch', 'pseudobulk']
 
 # %% ../nbs/21_expression.ipynb #5f0af339
 import warnings
@@ -224,7 +224,19 @@ def log_error(
         total = total + variance / (mean + PSEUDO)**2
     return np.sqrt(total) / np.log(2)
 
-# %% ../nbs/21_expression.ipynb #aae152db
+# %% ../nbs/21_expression.ipynb #909ea778
+def change_of(
+    one,    # rates of cells of group 1, n_pairs x genes
+    other,  # of group 2
+    error,  # from `log_error`
+    rng,    # numpy Generator
+) -> tuple: # LFC, n_pairs x genes; mean rates, 2 x genes
+    "Log2 fold changes of pairs, as uncertain as counts leave them."
+    noise = error.astype(np.float32) * rng.standard_normal(one.shape, dtype=np.float32)
+    lfc = np.log2((one + np.float32(PSEUDO)) / (other + np.float32(PSEUDO)))
+    return lfc + noise, np.stack([one.mean(0), other.mean(0)])
+
+# %% ../nbs/21_expression.ipynb #4ce5b2c5
 def fold_changes(
     models,   # list of Encoded
     sample,   # Sample
@@ -233,16 +245,12 @@ def fold_changes(
     rng,      # numpy Generator
 ) -> tuple:   # LFC of the pairs of each model, a list; mean rates of group 1 and 2, 2 x genes
     "Log2 fold changes of random pairs, which are shared out among the models."
-    error, n = log_error(sample, first).astype(np.float32), -(-how.n_samples // len(models))
-    changes, means = [], []
-    for e in models:
-        one, other = pairs(e, first, n, how.batch_correction, rng)
-        lfc = np.log2((one + PSEUDO) / (other + PSEUDO))
-        changes.append(lfc + error * rng.standard_normal(lfc.shape, dtype=np.float32))
-        means.append([one.mean(0), other.mean(0)])
+    error, n = log_error(sample, first), -(-how.n_samples // len(models))
+    found = [change_of(*pairs(e, first, n, how.batch_correction, rng), error, rng) for e in models]
+    changes, means = zip(*found)
     return changes, np.mean(means, 0)
 
-# %% ../nbs/21_expression.ipynb #b96fe8db
+# %% ../nbs/21_expression.ipynb #e23419db
 def seen_in(
     sample,  # Sample
     first,   # whether a cell is of group 1
@@ -251,7 +259,7 @@ def seen_in(
     there = sample.rates > 0
     return np.stack([np.asarray(there[g].mean(0)).ravel() for g in (first, ~first)])
 
-# %% ../nbs/21_expression.ipynb #18d82f23
+# %% ../nbs/21_expression.ipynb #ca6af933
 def probabilities(
     lfc,    # n_pairs x genes
     seen,   # share of cells with a count of the gene, in group 1 and in group 2; 2 x genes
@@ -262,7 +270,7 @@ def probabilities(
     up, down = (lfc > delta).mean(0) * there, (lfc < -delta).mean(0) * there
     return pd.DataFrame({"proba_de": np.maximum(up, down), "proba_up": up, "proba_down": down})
 
-# %% ../nbs/21_expression.ipynb #aa23695a
+# %% ../nbs/21_expression.ipynb #63cf020a
 def expected_fdr(
     p,  # probability that a gene differs
 ) -> np.ndarray:  # of each gene
@@ -272,7 +280,7 @@ def expected_fdr(
     out[order] = np.cumsum(1 - p[order]) / np.arange(1, len(p) + 1)
     return out
 
-# %% ../nbs/21_expression.ipynb #e1827199
+# %% ../nbs/21_expression.ipynb #30689a2e
 def null_calls(
     models,  # list of Encoded
     sample,  # Sample
@@ -285,7 +293,7 @@ def null_calls(
     p = probabilities(np.concatenate(lfc), seen_in(sample, first), how.delta).proba_de
     return int((expected_fdr(p.to_numpy()) <= how.fdr).sum())
 
-# %% ../nbs/21_expression.ipynb #6b554782
+# %% ../nbs/21_expression.ipynb #d1fa4bbf
 def described(
     changes,  # LFC of the pairs of each model, a list
     means,    # mean rates, 2 x genes
@@ -293,16 +301,14 @@ def described(
     delta,    # log2 fold change that counts
 ) -> pd.DataFrame:  # a row for each gene
     "What pairs say of each gene."
-    lfc = np.concatenate(changes)
-    table = probabilities(lfc, seen, delta)
-    table["lfc_mean"], table["lfc_median"] = lfc.mean(0), np.median(lfc, 0)
-    table["lfc_std"] = lfc.std(0)
-    if len(changes) > 1: table["lfc_spread"] = np.std([c.mean(0) for c in changes], 0, ddof=1)
-    table["scale1"], table["scale2"] = means
-    table["non_zeros_proportion1"], table["non_zeros_proportion2"] = seen
-    return table
+    lfc, of_models = np.concatenate(changes), [change.mean(0) for change in changes]
+    found = dict(lfc_mean=lfc.mean(0), lfc_median=np.median(lfc, 0), lfc_std=lfc.std(0))
+    if len(changes) > 1: found["lfc_spread"] = np.std(of_models, 0, ddof=1)
+    rest = dict(scale1=means[0], scale2=means[1],
+                non_zeros_proportion1=seen[0], non_zeros_proportion2=seen[1])
+    return probabilities(lfc, seen, delta).assign(**found, **rest)
 
-# %% ../nbs/21_expression.ipynb #de75989d
+# %% ../nbs/21_expression.ipynb #f1a49552
 def compare(
     models,  # list of Encoded
     sample,  # Sample
@@ -317,7 +323,7 @@ def compare(
     table["null_calls"] = null_calls(models, sample, how, rng) if how.null else np.nan
     return table.set_index(pd.Index(models[0].vae.genes))
 
-# %% ../nbs/21_expression.ipynb #f0090ea1
+# %% ../nbs/21_expression.ipynb #6d49f834
 RANKED = {"names": "O", "scores": "float32", "logfoldchanges": "float32",
           "pvals": "float64", "pvals_adj": "float64"}  # as scanpy keeps them
 
@@ -331,7 +337,7 @@ def ranked(
         "pvals_adj": table.expected_fdr.to_numpy()})
     return found.sort_values("scores", ascending=False, kind="stable")
 
-# %% ../nbs/21_expression.ipynb #70010ded
+# %% ../nbs/21_expression.ipynb #d50edb77
 def scanpy_layout(
     tables,  # group -> from `compare`
     params,  # what was asked
@@ -346,7 +352,7 @@ def scanpy_layout(
     if params["reference"] != "rest": del out["pts_rest"]
     return out
 
-# %% ../nbs/21_expression.ipynb #ddb426b4
+# %% ../nbs/21_expression.ipynb #05c91488
 def check_models(
     vaes,  # SCVAE, or several
 ) -> list:
@@ -357,7 +363,7 @@ def check_models(
         "the models have different genes: fit them on the same cells with the same n_top_genes.")
     return vaes
 
-# %% ../nbs/21_expression.ipynb #ed9ad679
+# %% ../nbs/21_expression.ipynb #457f1773
 def by_probability(
     tables,  # group -> from `compare`
     group2,  # what they were compared with
@@ -372,7 +378,7 @@ def by_probability(
     table.attrs = {"null_calls": sum(part.null_calls.iloc[0] for part in parts)}
     return table
 
-# %% ../nbs/21_expression.ipynb #f9856595
+# %% ../nbs/21_expression.ipynb #b53e1eaa
 def differential_expression(
     vaes,         # SCVAE, or several of the same genes
     adata,        # cells, raw counts; the result is added
@@ -393,6 +399,7 @@ def differential_expression(
     how, vaes = Question(delta, n_samples, fdr, batch_correction, null), check_models(vaes)
     found = comparisons(adata, groupby, group1, group2)
     check_others(found, groupby)
+    check_dense(vaes[0], 2 * n_samples)
     tables = tables_of(vaes, adata, found, how, layer, random_state)
     other = "rest" if group2 is None else str(group2)
     params = dict(groupby=groupby, reference=other, method="scvae", use_raw=False, layer=layer,
@@ -400,7 +407,7 @@ def differential_expression(
     if key_added: adata.uns[key_added] = scanpy_layout(tables, params | vars(how))
     return by_probability(tables, other)
 
-# %% ../nbs/21_expression.ipynb #d81d0226
+# %% ../nbs/21_expression.ipynb #257c3c74
 def tables_of(
     vaes,   # list of SCVAE
     adata,  # cells
@@ -410,16 +417,13 @@ def tables_of(
     random_state,  # seed
 ) -> dict:  # group -> from `compare`
     "Draw cells for each comparison, encode them, and compare."
-    check_dense(vaes[0], 2 * how.n_samples)
-    tables = {}
-    for name, groups in found.items():
+    def table_of(first, second):
         rng = np.random.default_rng(random_state)
-        sample = sampled(vaes[0], adata, *groups, how.n_samples, layer, rng)
-        models = [encoded(vae, sample.cells, layer) for vae in vaes]
-        tables[name] = compare(models, sample, how, rng)
-    return tables
+        sample = sampled(vaes[0], adata, first, second, how.n_samples, layer, rng)
+        return compare([encoded(vae, sample.cells, layer) for vae in vaes], sample, how, rng)
+    return {name: table_of(*groups) for name, groups in found.items()}
 
-# %% ../nbs/21_expression.ipynb #4510ae6a
+# %% ../nbs/21_expression.ipynb #e45e4d6b
 @patch
 def differential_expression(self: SCVAE,
     adata,        # cells, raw counts; the result is added
@@ -440,7 +444,7 @@ def differential_expression(self: SCVAE,
         self, adata, groupby, group1, group2, batch_correction, delta, n_samples, fdr, layer,
         random_state, key_added, null)
 
-# %% ../nbs/21_expression.ipynb #37cb148b
+# %% ../nbs/21_expression.ipynb #a02c977c
 def two_groups(
     adata,    # cells
     groupby,  # column of obs
@@ -452,7 +456,7 @@ def two_groups(
     check_others(found, groupby)
     return found[str(group1)]
 
-# %% ../nbs/21_expression.ipynb #43776679
+# %% ../nbs/21_expression.ipynb #4e132281
 def log_normalised(
     adata,   # cells, raw counts
     first,   # those of group 1, bool
@@ -468,7 +472,7 @@ def log_normalised(
     sc.pp.log1p(out)
     return out
 
-# %% ../nbs/21_expression.ipynb #61be6ed1
+# %% ../nbs/21_expression.ipynb #71fb3d5c
 def wilcoxon(
     adata,        # cells, raw counts
     groupby,      # column of obs
@@ -478,11 +482,13 @@ def wilcoxon(
 ) -> pd.DataFrame:  # a row for each gene: scores, logfoldchanges, pvals, pvals_adj
     "Wilcoxon's rank sum test of log-normalised counts, through scanpy."
     cells = log_normalised(adata, *two_groups(adata, groupby, group1, group2), layer)
-    sc.tl.rank_genes_groups(cells, "group", groups=["one"], reference="other",
-                            method="wilcoxon", tie_correct=True)
-    return sc.get.rank_genes_groups_df(cells, "one").set_index("names")
+    with np.errstate(invalid="ignore"):   # genes that are 0 in all cells
+        sc.tl.rank_genes_groups(cells, "group", groups=["one"], reference="other",
+                                method="wilcoxon", tie_correct=True)
+    table = sc.get.rank_genes_groups_df(cells, "one").set_index("names")
+    return table.fillna({"scores": 0., "pvals": 1., "pvals_adj": 1.})
 
-# %% ../nbs/21_expression.ipynb #57607bbe
+# %% ../nbs/21_expression.ipynb #1015b275
 def log_cpm(
     X,        # counts, n_cells x n_genes, CSR
     samples,  # of each cell, such as its donor
@@ -494,7 +500,7 @@ def log_cpm(
     sums = sums.toarray()
     return np.log2(sums / np.maximum(sums.sum(1, keepdims=True), 1) * 1e6 + 1)
 
-# %% ../nbs/21_expression.ipynb #1767dfb5
+# %% ../nbs/21_expression.ipynb #ceea32e5
 def welch(
     one,    # samples of group 1 x genes
     other,  # samples of group 2 x genes
@@ -508,7 +514,7 @@ def welch(
              "pvals_adj": false_discovery_control(p)}
     return pd.DataFrame(found, genes).sort_values("pvals", kind="stable")
 
-# %% ../nbs/21_expression.ipynb #1c21f8e1
+# %% ../nbs/21_expression.ipynb #3498fa4c
 def pseudobulk(
     adata,        # cells, raw counts
     groupby,      # column of obs
@@ -526,5 +532,5 @@ def pseudobulk(
         "a test needs at least two of each.")
     return welch(*sums, counts.var_names)
 
-# %% ../nbs/21_expression.ipynb #12b881ac
+# %% ../nbs/21_expression.ipynb #c32ccdba
 document(__name__)
