@@ -3,8 +3,9 @@ __version__ = "0.1.0"
 
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
-    "fit": "fitting", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
+    "fit": "fitting", "differential_expression": "expression", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
 }
+_with_methods = "fit", "fit_many", "SCVAE", "load_model"  # what gives models
 __all__ = list(_home)
 
 
@@ -12,6 +13,7 @@ def __getattr__(name):
     "Import a name's module on first use, so that `import scvae` is fast."
     from importlib import import_module
     if name in _home:
+        if name in _with_methods: import_module("scvae.expression")  # which adds to SCVAE
         return getattr(import_module(f"scvae.{_home[name]}"), name)
     raise AttributeError(f"module 'scvae' has no attribute {name!r}")
 

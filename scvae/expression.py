@@ -9,22 +9,23 @@ __all__ = ['LEAST', 'ASKED', 'SCALE', 'Sample', 'PSEUDO', 'RANKED', 'check_group
            'compare', 'ranked', 'scanpy_layout', 'check_models', 'by_probability', 'differential_expression',
            'tables_of', 'two_groups', 'log_normalised', 'wilcoxon', 'log_cpm', 'welch', 'pseudobulk']
 
-# %% ../nbs/21_expression.ipynb #5f0af339
+# %% ../nbs/21_expression.ipynb #a402dc7f
 import warnings
 from collections import namedtuple
 from dataclasses import dataclass
-import numpy as np, pandas as pd, scanpy as sc, torch
+import numpy as np, pandas as pd, torch
 from anndata import AnnData
 from scipy import sparse
 from scipy.stats import false_discovery_control, ttest_ind
 
-# %% ../nbs/21_expression.ipynb #74e61f65
+# %% ../nbs/21_expression.ipynb #e2dc33da
 from .counts import counts_of
 from .data import check_column
 from .docments import document, patch
 from .fitting import SCVAE, check_dense, covariates, own_batch, posterior
 from .likelihoods import KINDS, check_kinds, is_number, is_whole
 from .matching import align, batch_values
+from .preprocess import log_normalise
 
 # %% ../nbs/21_expression.ipynb #57a3cc0d
 LEAST = 3  # cells that a group must have
@@ -43,17 +44,18 @@ def check_groups(
             f"group {name!r} of adata.obs[{column.name!r}] has {n[name]} cells: "
             f"at least {LEAST} are needed, so leave it out.")
 
-# %% ../nbs/21_expression.ipynb #2e5f9d98
+# %% ../nbs/21_expression.ipynb #7c5bdbc0
 def column_of(
     adata,    # cells
     groupby,  # column of obs
 ) -> pd.Series:  # of str; NaN where a cell has no value, and thus no group
     "The group of each cell."
+    if not isinstance(adata, AnnData): counts_of(adata)   # which says what is wrong with it
     check_column(adata, groupby, "adata")
     column = adata.obs[groupby]
     return column.astype(str).astype(object).where(column.notna())
 
-# %% ../nbs/21_expression.ipynb #31124947
+# %% ../nbs/21_expression.ipynb #30ad163c
 def comparisons(
     adata,        # cells
     groupby,      # column of obs
@@ -62,12 +64,12 @@ def comparisons(
 ) -> dict:        # name of the group -> its cells; the others', bool each
     "The cells that are compared."
     column = column_of(adata, groupby)
-    names = sorted(set(column.dropna())) if group1 is None else np.atleast_1d(group1).astype(str)
-    other = [] if group2 is None else [str(group2)]
+    asked = column.dropna().unique() if group1 is None else np.atleast_1d(group1)
+    names, other = [str(name) for name in asked], [] if group2 is None else [str(group2)]
     check_groups(column, [*names, *other])
     rest = column.notna() if group2 is None else column == str(group2)
-    return {str(name): ((column == name).to_numpy(), (rest & (column != name)).to_numpy())
-            for name in names if name not in other}
+    return {name: ((column == name).to_numpy(), (rest & (column != name)).to_numpy())
+            for name in sorted(names) if name not in other}
 
 # %% ../nbs/21_expression.ipynb #b48bfe8c
 def check_others(
@@ -352,13 +354,14 @@ def scanpy_layout(
     if params["reference"] != "rest": del out["pts_rest"]
     return out
 
-# %% ../nbs/21_expression.ipynb #05c91488
+# %% ../nbs/21_expression.ipynb #642663a3
 def check_models(
     vaes,  # SCVAE, or several
 ) -> list:
     "The models as a list; a ValueError unless all have the same genes."
     vaes = [vaes] if isinstance(vaes, SCVAE) else list(vaes)
-    if not vaes: raise ValueError("there is no model to ask: give one SCVAE or several.")
+    if not vaes or not all(isinstance(vae, SCVAE) for vae in vaes): raise ValueError(
+        "there is no model to ask: give one SCVAE or several, as fit and fit_many return them.")
     if any(not np.array_equal(vae.genes, vaes[0].genes) for vae in vaes): raise ValueError(
         "the models have different genes: fit them on the same cells with the same n_top_genes.")
     return vaes
@@ -456,7 +459,7 @@ def two_groups(
     check_others(found, groupby)
     return found[str(group1)]
 
-# %% ../nbs/21_expression.ipynb #4e132281
+# %% ../nbs/21_expression.ipynb #59da2705
 def log_normalised(
     adata,   # cells, raw counts
     first,   # those of group 1, bool
@@ -465,14 +468,10 @@ def log_normalised(
 ) -> AnnData:    # with obs["group"]
     "Cells of two groups as the usual tests want them."
     counts, kept = counts_of(adata, layer), first | second
-    group = np.where(first, "one", "other")[kept]
-    names = adata.obs_names[kept]
-    out = AnnData(counts.X[kept].copy(), pd.DataFrame({"group": group}, names), counts.var[[]])
-    sc.pp.normalize_total(out, target_sum=SCALE)
-    sc.pp.log1p(out)
-    return out
+    group = pd.DataFrame({"group": np.where(first, "one", "other")}, adata.obs_names)
+    return AnnData(log_normalise(counts.X[kept], SCALE), group[kept], counts.var[[]])
 
-# %% ../nbs/21_expression.ipynb #71fb3d5c
+# %% ../nbs/21_expression.ipynb #e1add301
 def wilcoxon(
     adata,        # cells, raw counts
     groupby,      # column of obs
@@ -481,6 +480,7 @@ def wilcoxon(
     layer=None,   # where the counts are; None: X
 ) -> pd.DataFrame:  # a row for each gene: scores, logfoldchanges, pvals, pvals_adj
     "Wilcoxon's rank sum test of log-normalised counts, through scanpy."
+    import scanpy as sc
     cells = log_normalised(adata, *two_groups(adata, groupby, group1, group2), layer)
     with np.errstate(invalid="ignore"):   # genes that are 0 in all cells
         sc.tl.rank_genes_groups(cells, "group", groups=["one"], reference="other",
