@@ -532,5 +532,5 @@ def pseudobulk(
         "a test needs at least two of each.")
     return welch(*sums, counts.var_names)
 
-# %% ../nbs/21_expression.ipynb #17dc7341
+# %% ../nbs/21_expression.ipynb #0b76da6a
 document(__name__)
