@@ -4,9 +4,9 @@ __version__ = "0.1.0"
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
     "fit": "fitting", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
-    "transfer": "mapping",
+    "transfer": "mapping", "differential_expression": "expression",
 }
-_methods = ["mapping"]  # modules that give SCVAE more methods
+_methods = "mapping", "expression"  # modules that give SCVAE more methods
 __all__ = list(_home)
 
 
