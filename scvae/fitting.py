@@ -1253,8 +1253,8 @@ SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
     "posterior_predictive_sample": "vae.generate_like(adata, n_cells)",
     "setup_anndata": "scvae.fit(adata, layer=, batch_key=)", "train": "scvae.fit(adata)",
     "load": "scvae.load_model(path)", "module": "vae.net", "is_trained": "nothing: fit trains",
-    "load_query_data": "vae.encode(adata): genes and batches are matched",
-    "prepare_query_anndata": "vae.encode(adata): genes and batches are matched",
+    "load_query_data": "scvae.fit and vae.map(query)",
+    "prepare_query_anndata": "scvae.fit and vae.map(query)",
     "get_feature_correlation_matrix": "vae.latent_loadings()"}
 
 def no_attribute(
