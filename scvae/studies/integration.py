@@ -129,8 +129,8 @@ def by_combat(
     batch,  # of each cell
 ) -> np.ndarray:  # n_cells x n_genes
     "Expression without what is constant in a batch (scanpy's ComBat)."
-    cells = ad.AnnData(X.copy(), pd.DataFrame({"batch": pd.Categorical(batch)}))
-    cells.obs_names = cells.obs_names.astype(str)
+    obs = pd.DataFrame({"batch": pd.Categorical(batch)}, [str(i) for i in range(len(X))])
+    cells = ad.AnnData(X.copy(), obs)
     with warnings.catch_warnings(action="ignore"): sc.pp.combat(cells, "batch")
     return np.nan_to_num(cells.X)
 

@@ -133,7 +133,7 @@ def margins(
     name,     # of METHODS
     measure,  # of MEASURES
 ) -> pd.Series:  # of each set, losses first
-    "How far a method is ahead of the best number of principal components."
+    "How far a method is ahead of the best principal components, whichever they are."
     table = mean[measure].unstack()
     rivals = table[[m for m in METHODS if m.startswith("pca")]].max(axis=1)
     return (table[name] - rivals).dropna().sort_values()
