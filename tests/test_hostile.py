@@ -117,7 +117,7 @@ def test_report_shows_the_names(run, browser):
     for name in (*kinds, as_line(adata.uns["scvae"]["title"]), as_line(key["label"])):
         assert name in " ".join(text.split()) or name == '""', name
     assert browser.js("document.title") == "scvae: <script>window.PWNED=1<script>.h5ad"
-    assert browser.js("document.images.length") == 6
+    assert browser.js("document.images.length") == 8
 
 
 def test_report_leaves_its_two_files_and_ran_no_name(run):
@@ -125,7 +125,7 @@ def test_report_leaves_its_two_files_and_ran_no_name(run):
     assert {p.suffix for p in page.parent.iterdir() if p.is_file()} == {".h5ad", ".html", ".ipynb"}
     assert not list(page.parent.rglob("PWNED")) and not Path("PWNED").exists()
     nb = nbformat.read(page.with_suffix(".ipynb"), 4)
-    blank = {c.source for c in reports.blank_report("").cells}
+    blank = {c.source for c in reports.blank_report("", batches=True).cells}
     added = [c for c in nb.cells if c.source not in blank]
     assert [c.metadata.tags for c in added] == [["injected-parameters"]]
 
