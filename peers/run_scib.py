@@ -22,8 +22,6 @@ def arguments(argv=None):
     add("--serve", action="store_true", help="instead of the two files, read pairs of them from "
         "the input, a line each with a tab between, and answer each with the line `done`: what is "
         "compiled for the first serves all")
-    add("--bio-only", action="store_true", help="only how well types are kept: no batch or base is "
-        "needed, and isolated labels, which are found by batches, are left out")
     add("--threads", type=int, default=1, help="threads that are used [1]")
     add("--parent", type=int, help="end when the process with this id, the starter, is gone")
     args = parser.parse_args(argv)
@@ -39,18 +37,17 @@ def fault_of(args):
         return f"there is no file {args.data}: write the representations there with numpy.savez"
     if util.find_spec("scib_metrics") is None:
         return (f"{sys.executable} has no scib-metrics: use .venv-scib/bin/python, "
-                "which `make .venv-scib/ready` sets up")
+                "which `make integration` sets up")
 
 
-def read(path, bio_only=False):
+def read(path):
     "Names of each cell, base and representations, or a sentence on what is wrong with them."
     try:
         with np.load(path, allow_pickle=False) as file: arrays = {k: file[k] for k in file.files}
     except Exception as e:
         sys.exit(f"{path} cannot be read as arrays of names and numbers ({type(e).__name__}): "
                  "write it again with numpy.savez, names as text and not as objects")
-    names = ("label",) if bio_only else ("label", "batch")
-    matrices = [k for k in arrays if k.startswith("Z_")] + ([] if bio_only else ["base"])
+    names, matrices = ("label", "batch"), [k for k in arrays if k.startswith("Z_")] + ["base"]
     if missing := [k for k in (*names, *matrices) if k not in arrays]:
         sys.exit(f"{path} has no {missing[0]}: see --help for what it has to hold")
     if fault := fault_in(arrays, names, matrices): sys.exit(f"{path}: {fault}")
@@ -71,8 +68,7 @@ def fault_in(arrays, names, matrices):
         if wanted == 2 and (values.dtype.kind not in "fiu" or not np.isfinite(values).all()):
             return f"{k} holds what is no finite number: the metrics need numbers"
         if wanted == 1 and len(np.unique(values)) < 2:
-            return f"{k} is the same for all cells: " + (
-                "use --bio-only" if k == "batch" else "there is nothing to be kept apart")
+            return f"{k} is the same for all cells: there is nothing to be told apart"
     if n_cells <= 90: return f"there are {n_cells} cells: neighbourhoods of 90 need more"
 
 
@@ -86,21 +82,20 @@ def limit_threads(threads):
     threadpool_limits(threads), numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
 
 
-def score(data, bio_only=False, threads=1):
+def score(data, threads):
     "Representation -> metric -> value, by scib-metrics' own benchmark."
     import anndata, pandas as pd
     from scib_metrics.benchmark import BatchCorrection, Benchmarker, BioConservation
     cells = [str(i) for i in range(len(data["label"]))]
-    obs = pd.DataFrame({"batch": data.get("batch", "all"), "label": data["label"]}, index=cells)
+    obs = pd.DataFrame({"batch": data["batch"], "label": data["label"]}, index=cells)
     obs = obs.astype("category")
     adata = anndata.AnnData(np.zeros((len(obs), 2), np.float32), obs=obs)
     for k in data.keys() - {"batch", "label"}: adata.obsm[k] = data[k]
     names = [k for k in data if k.startswith("Z_")]
     bench = Benchmarker(
         adata, batch_key="batch", label_key="label", embedding_obsm_keys=names,
-        pre_integrated_embedding_obsm_key=names[0] if bio_only else "base",
-        bio_conservation_metrics=BioConservation(isolated_labels=not bio_only),
-        batch_correction_metrics=None if bio_only else BatchCorrection(),
+        pre_integrated_embedding_obsm_key="base", bio_conservation_metrics=BioConservation(),
+        batch_correction_metrics=BatchCorrection(),
         n_jobs=threads, progress_bar=False)
     bench.benchmark()
     table = bench.get_results(min_max_scale=False).drop("Metric Type")
@@ -133,11 +128,11 @@ def main():
 
 def once(path, out, args):
     "Score what one file holds."
-    data = read(path, args.bio_only)
+    data = read(path)
     limit_threads(args.threads)
     packages = ("scib-metrics", "jax", "numpy", "scikit-learn", "scanpy", "pynndescent")
     versions = {"python": platform.python_version()} | {p: metadata.version(p) for p in packages}
-    write(out, score(data, args.bio_only, args.threads) | dict(versions=versions))
+    write(out, score(data, args.threads) | dict(versions=versions))
 
 
 if __name__ == "__main__": main()

@@ -28,10 +28,6 @@ def arguments(argv=None):
     add("--labels", type=Path, help="the same for the types that scanvi is to know; cells "
         f"of type '{UNKNOWN}' it has to guess")
     add("--epochs", type=int, help="[SCVI's own default: 400, fewer above 20000 cells]")
-    add("--scanvi-epochs", type=int,
-        help="[SCANVI's own default after SCVI: a third of SCVI's, at most 10; its tutorial: 20]")
-    add("--per-label", type=int, help="cells of each type that SCANVI sees as labelled in an epoch "
-        "[its own default: all; its tutorial: 100]")
     add("--likelihood", choices=("poisson", "nb", "zinb"),
         help="[the method's own: SCVI's default, zinb, for scvi; else nb]")
     add("--all-cells", action="store_true", help="hold no cells out, to time epochs over all")
@@ -45,11 +41,8 @@ def arguments(argv=None):
 def fault_of(args):
     "What cannot be done, in a sentence, or None."
     if args.seed < 0: return f"--seed is {args.seed}: give 0 or more"
-    for name in ("epochs", "scanvi_epochs", "per_label"):
-        n, option = getattr(args, name), "--" + name.replace("_", "-")
-        if n is not None and n < 1: return f"{option} is {n}: give 1 or more"
-        if n is not None and name != "epochs" and args.method != "scanvi":
-            return f"{option} is only for --method scanvi: leave it out"
+    if args.epochs is not None and args.epochs < 1:
+        return f"--epochs is {args.epochs}: give 1 or more"
     if not args.counts.is_file():
         return f"there is no file {args.counts}: write the counts there with scipy.sparse.save_npz"
     if args.labels and args.method != "scanvi":
@@ -126,17 +119,15 @@ def how(args):
 def go_on(model, args, labels):
     "SCANVI, which learns the labels too, from a trained SCVI, and what its training really used."
     from scvi.model import SCANVI
-    from scvi.train._callbacks import SubSampleLabels  # lost by SCANVI where callbacks are given
     watch, start = stopwatch(), time.perf_counter()
     model.adata.obs["label"] = labels
     model = SCANVI.from_scvi_model(model, labels_key="label", unlabeled_category=UNKNOWN)
-    model.train(max_epochs=args.scanvi_epochs, n_samples_per_label=args.per_label,
-                callbacks=[SubSampleLabels(), watch], **how(args))
+    model.train(callbacks=[watch], **how(args))   # its own number of epochs, 10 at most
     trainer = model.trainer
     used = dict(
         epochs=len(watch.seconds), lr=trainer.lightning_module.lr,
         batch_size=trainer.datamodule.data_loader_kwargs["batch_size"],
-        per_label=args.per_label, types=len(set(labels) - {UNKNOWN}),
+        types=len(set(labels) - {UNKNOWN}),
         unknown_cells=int((labels == UNKNOWN).sum()), epoch_seconds=watch.seconds,
         seconds=round(time.perf_counter() - start, 2))
     return model, used

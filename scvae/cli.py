@@ -1407,7 +1407,8 @@ def transfer_command(
         there, opened = scored_cells(reference, [label], use_rep), open_cells(query)
         write_cells(opened, part, add_types(there, opened, label, **options))
     found = types_given(opened.adata.obs, label)
-    types = ", ".join(f"{kind} ({n})" for kind, n in found["types"].items())
+    from scvae.colors import as_line
+    types = ", ".join(f"{as_line(kind)} ({n})" for kind, n in found["types"].items())
     text = f"{out}: {found['cells']} cells: {types}; mean confidence {found['confidence']:.2f}"
     show(found | dict(out=str(out)), text, as_json)
 

@@ -427,25 +427,7 @@ def tables_of(
     return {name: table_of(*groups) for name, groups in found.items()}
 
 # %% ../nbs/21_expression.ipynb #e45e4d6b
-@patch
-def differential_expression(self: SCVAE,
-    adata,        # cells, raw counts; the result is added
-    groupby,      # column of obs
-    group1=None,  # group, or list of groups; None: each
-    group2=None,  # group to compare with; None: the rest
-    batch_correction=False,  # decode both groups in each batch that they share
-    delta=.25,       # log2 fold change that counts
-    n_samples=5000,  # pairs of cells, and cells of either group at most
-    fdr=.05,         # expected share of called genes that do not differ
-    layer=None,      # where the counts are; None: X
-    random_state=0,  # seed
-    key_added="rank_genes_scvae",  # place in adata.uns, for scanpy's plots; None: none
-    null=True,       # whether to repeat it with shuffled labels, for null_calls
-) -> pd.DataFrame:   # a row for each gene of the model, the surest first
-    "Which genes differ, by expected rates of random pairs of cells."
-    return differential_expression(
-        self, adata, groupby, group1, group2, batch_correction, delta, n_samples, fdr, layer,
-        random_state, key_added, null)
+SCVAE.differential_expression = differential_expression   # a model is its own first argument
 
 # %% ../nbs/21_expression.ipynb #a02c977c
 def two_groups(

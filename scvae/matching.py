@@ -6,8 +6,8 @@
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'EVENNESS', 'SHRINKAGE', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
            'repeated', 'check_names', 'check_absent', 'reordered', 'check_empty', 'without_version', 'place_of',
            'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'batch_values',
-           'one_hot', 'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'n_clusters_of',
-           'evened', 'first_centres', 'find_overlap', 'unshared']
+           'one_hot', 'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks',
+           'n_clusters_of', 'evened', 'first_centres', 'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -327,18 +327,32 @@ def first_guess(self: Overlap,
     return R
 
 # %% ../nbs/10_matching.ipynb #77d30746
+def in_blocks(
+    change,  # function of latents and batches of some cells
+    Z,       # latents, n_cells x n_latent
+    batch,   # n_cells x n_batches; rows sum to 1
+) -> np.ndarray:  # n_cells x n_latent, float32
+    "What a function makes of latents, some thousand cells at a time: it weighs them by clusters."
+    out = np.empty(Z.shape, np.float32)
+    for start in range(0, len(Z), 10_000):
+        some = slice(start, start + 10_000)
+        out[some] = change(np.asarray(Z[some], np.float64), np.asarray(batch[some], np.float64))
+    return out
+
+# %% ../nbs/10_matching.ipynb #13aa65ab
 @patch
 def remove(self: Overlap,
     Z,      # latents as a network has them, n_cells x n_latent
     batch,  # n_cells x n_batches; rows sum to 1
 ) -> np.ndarray:  # n_cells x n_latent, float32
     "Latents with the batches laid on each other."
-    Z, batch = np.asarray(Z, np.float64), np.asarray(batch, np.float64)
-    out = Z - self.moves(self.first_guess(Z, batch), batch)
-    for _ in range(5):   # memberships are those of the place where a cell comes to lie
-        R = memberships(out, self.centres, batch @ self.odds.T)
-        out = Z - self.moves(R, batch)
-    return out.astype(np.float32)
+    def laid(Z, batch):
+        out = Z - self.moves(self.first_guess(Z, batch), batch)
+        for _ in range(5):   # memberships are those of the place where a cell comes to lie
+            R = memberships(out, self.centres, batch @ self.odds.T)
+            out = Z - self.moves(R, batch)
+        return out
+    return in_blocks(laid, Z, batch)
 
 # %% ../nbs/10_matching.ipynb #1bdf3857
 @patch
@@ -347,9 +361,10 @@ def restore(self: Overlap,
     batch,  # n_cells x n_batches to go to; rows sum to 1
 ) -> np.ndarray:  # n_cells x n_latent, float32
     "Latents as the network has them in a batch."
-    Z, batch = np.asarray(Z, np.float64), np.asarray(batch, np.float64)
-    R = memberships(Z, self.centres, batch @ self.odds.T)
-    return (Z + self.moves(R, batch)).astype(np.float32)
+    def back(Z, batch):
+        R = memberships(Z, self.centres, batch @ self.odds.T)
+        return Z + self.moves(R, batch)
+    return in_blocks(back, Z, batch)
 
 # %% ../nbs/10_matching.ipynb #fb13999a
 def n_clusters_of(
@@ -375,7 +390,8 @@ def first_centres(
 ) -> np.ndarray:   # n_clusters x n_latent, of length 1
     "Directions of clusters, before batches are looked at."
     kmeans = KMeans(n_clusters, n_init=1, max_iter=25, random_state=random_state)
-    return unit(kmeans.fit(unit(Z)).cluster_centers_)
+    with warnings.catch_warnings(action="ignore"):  # fewer places than clusters: collapsed latents
+        return unit(kmeans.fit(unit(Z)).cluster_centers_)
 
 # %% ../nbs/10_matching.ipynb #5fa29b57
 def find_overlap(
@@ -406,9 +422,11 @@ def unshared(
 ) -> float:   # 0 to 1
     "Share of cells whose neighbourhood has hardly any cell of another batch."
     R = memberships(Z, overlap.centres, np.asarray(batch, np.float64) @ overlap.odds.T)
-    share = R.T @ batch / np.maximum(R.sum(0), 1e-9)[:, None]
-    alone = share.max(1) > 1 - (1 - batch.mean(0).max()) / 10
-    return float(R.sum(0)[alone].sum() / len(R))
+    size, found = R.sum(0), R.T @ batch
+    most = found.argmax(1)
+    others, expected = size - found.max(1), size * (1 - batch.mean(0)[most])
+    alone = (others < LEAST_SHARE * expected) & (expected > 5)  # where any were to be expected
+    return float(size[alone].sum() / len(R))
 
 # %% ../nbs/10_matching.ipynb #0e29445e
 document(__name__)

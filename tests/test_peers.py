@@ -38,8 +38,6 @@ def test_batches_and_labels_are_names_of_all_cells(counts, tmp_path):
     assert f"there is no file {none}" in failure(*scanvi, "--labels", none)
     assert "scvi_2x30 knows no labels" in failure(
         counts, out, "--method", "scvi_2x30", "--labels", names)
-    assert "--per-label is 0" in failure(*scanvi, "--labels", names, "--per-label", 0)
-    assert "only for --method scanvi" in failure(counts, out, "--scanvi-epochs", 2)
     assert "`make peers` sets up" in failure(*scanvi, "--labels", names, "--batches", names)
     sys.path.insert(0, str(script.parent))
     from run_scvi import read_names
@@ -61,8 +59,8 @@ GOOD = dict(label=np.array(["a", "b"] * 50), batch=np.array(["x"] * 60 + ["y"] *
     (dict(Z_versions=np.eye(100)), "cannot be called versions"),
     (dict(Z_one=np.eye(99)), "needs 2 dimension"), (dict(batch=np.array(["x"])), "100 cells"),
     (dict(Z_one=np.full((100, 2), np.nan)), "Z_one holds what is no finite number"),
-    (dict(batch=np.array(["x"] * 100)), "use --bio-only"),
-    (dict(label=np.array(["x"] * 100)), "nothing to be kept apart"),
+    (dict(batch=np.array(["x"] * 100)), "batch is the same for all cells"),
+    (dict(label=np.array(["x"] * 100)), "label is the same for all cells"),
     (dict(label=np.array(["a", 1] * 50, object)), "names as text and not as objects"),
     ({k: v[::2] if k == "batch" else v[:50] for k, v in GOOD.items()}, "there are 50 cells")])
 def test_what_cannot_be_scored(tmp_path, change, said):
@@ -73,17 +71,16 @@ def test_what_cannot_be_scored(tmp_path, change, said):
     with pytest.raises(SystemExit, match=said): read(path)
 
 
-def test_what_is_scored_is_read_and_types_alone_need_no_batches(tmp_path):
+def test_what_is_scored_is_read(tmp_path):
     sys.path.insert(0, str(script.parent))
     from run_scib import read
     np.savez(tmp_path/"all.npz", **GOOD)
     assert set(read(tmp_path/"all.npz")) == set(GOOD)
-    np.savez(tmp_path/"bio.npz", label=GOOD["label"], Z_one=GOOD["Z_one"])
-    assert set(read(tmp_path/"bio.npz", bio_only=True)) == {"label", "Z_one"}
     call = lambda *args: failure(*args, tmp_path/"out.json", script=scorer)
     assert "there is no file" in call(tmp_path/"none.npz")
     assert "--threads is 0" in call("--threads", 0, tmp_path/"all.npz")
-    assert "`make .venv-scib/ready` sets up" in call(tmp_path/"all.npz")  # no scib-metrics here
+    assert "or --serve" in call("--serve", tmp_path/"all.npz")
+    assert "`make integration` sets up" in call(tmp_path/"all.npz")  # no scib-metrics here
     assert not (tmp_path/"out.json").exists()
 
 

@@ -149,9 +149,9 @@ def by_scvi(
         sparse.save_npz(counts, sparse.csr_matrix(adata.X)[:, np.flatnonzero(genes)])
         told = {"batches": batch} | ({"labels": labels} if method == "scanvi" else {})
         more = ["--method", method]
-        for name, values in told.items():
+        for name, values in told.items():   # as numbers: a name may hold anything
             more += [f"--{name}", Path(folder)/name]
-            more[-1].write_text("\n".join(values) + "\n")
+            np.savetxt(more[-1], pd.factorize(values)[0], "%d")
         train_scvi(counts, out, seed, None, *more)
         return np.load(f"{out}.npy")
 
