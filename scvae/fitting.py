@@ -958,7 +958,7 @@ def check_room(
                  "or use a machine with more memory")
 
 # %% ../nbs/11_fitting.ipynb #093d27f7
-UNSHARED = .5  # of the cells; above, batches may be types
+UNSHARED = .3  # of the cells; above, batches may be types
 
 # %% ../nbs/11_fitting.ipynb #3c663d23
 def mixed(
