@@ -175,7 +175,8 @@ def test_the_sidebar_is_made_of_the_parts(parsed):
 
 def test_the_first_page_has_its_table_and_the_citation(browser, base):
     browser.open(base + "index.html")
-    assert "founding VAE" in browser.js("document.querySelector('article table').textContent")
+    tables = "[...document.querySelectorAll('article table')].map(t => t.textContent).join()"
+    assert "founding VAE" in browser.js(tables)
     assert browser.js("""[...document.querySelectorAll("article p")]
         .filter(p => p.textContent.trim().startsWith("|")).length""") == 0
     assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
@@ -185,14 +186,36 @@ def test_code_can_be_copied_as_it_was_written(browser, base):
     start = "#| export\ndef mlp"
     written = next(s for s in order.codes("02_model") if s.startswith(start)).split("\n", 1)[1]
     browser.open(base + "02_model.html")
+    browser.js("document.querySelectorAll('details.hide').forEach(d => d.open = true)")
     copied = browser.js("""(() => {
         const range = document.createRange(), selection = getSelection();
-        range.selectNodeContents([...document.querySelectorAll(".highlight pre")]
+        range.selectNodeContents([...document.querySelectorAll(".cell:not(.tag_signature) pre")]
             .find(p => p.textContent.startsWith("def mlp")));
         selection.removeAllRanges(); selection.addRange(range);
         return selection.toString();
     })()""")
     assert copied.rstrip("\n") == written
+
+
+FOLDS = "[...document.querySelectorAll('article details.hide')]"
+
+
+def test_tests_and_bodies_are_folded_and_one_switch_opens_them(browser, base):
+    browser.open(base + "02_model.html")
+    said = browser.js(f"{FOLDS}.map(d => d.querySelector('summary').innerText.trim()).join('|')")
+    assert "2 checks pass" in said and "the whole code" in said
+    assert browser.js(f"{FOLDS}.some(d => d.open)") is False
+    code = "[...document.querySelectorAll('.cell_input pre')].map(p => p.textContent).join()"
+    assert "import matplotlib" not in browser.js(code)
+    signatures = "document.querySelector('.tag_signature').getBoundingClientRect().height"
+    assert browser.js(signatures) > 0
+    browser.js("document.getElementById('all-code').click()")
+    browser.open(base + "03_objective.html")   # and it is remembered on the next page
+    assert browser.js(f"{FOLDS}.length > 3 && {FOLDS}.every(d => d.open)")
+    assert browser.js(signatures) == 0
+    browser.js("document.getElementById('all-code').click()")
+    browser.open(base + "02_model.html")
+    assert browser.js(f"{FOLDS}.some(d => d.open)") is False
 
 
 @pytest.mark.parametrize("page", ["index.html", "02_model.html"])
@@ -253,6 +276,14 @@ def test_search_finds(browser, base, word):
     assert not browser.errors()
     found = browser.js(f"[...{RESULTS}].map(a => a.getAttribute('href')).join(' ')")
     if "_" in word: assert f".{word}" in found, found
+
+
+@pytest.mark.parametrize("task", ["transfer labels", "impute", "rare cell types", "marker genes"])
+def test_search_finds_tasks_first(browser, base, task):
+    browser.open(f"{base}search.html?q={task.replace(' ', '+')}")
+    browser.until(f"{RESULTS}.length > 0")
+    first = browser.js(f"[...{RESULTS}].slice(0, 3).map(a => a.getAttribute('href')).join(' ')")
+    assert "tasks.html" in first
 
 
 def test_one_searches_by_keyboard(browser, base):

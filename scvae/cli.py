@@ -682,8 +682,9 @@ FitOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", hel
 # %% ../nbs/19_cli.ipynb #305e7c10
 RunFolder = Annotated[str, place(typer.Option, "-o", "--out", metavar="RUN", help=(
     "Folder to be made.  [default: runs/NAME]"))]
-BatchKey = Annotated[str, typer.Option(help=(
-    "Column of obs with donors, chips or laboratories, which the latents need not carry."))]
+BatchKey = Annotated[list[str], typer.Option(help=(
+    "Column of obs with donors, chips or laboratories, which the latents need not carry; "
+    "may be repeated."))]
 Device = Annotated[str, typer.Option(help="cpu or cuda.  [default: the best there is]")]
 Update = Annotated[bool, typer.Option("--update", help=(
     "Add latents and clusters to the input file instead of a copy of it."))]
@@ -936,9 +937,10 @@ def checked(
     wanted,  # Wanted
 ) -> Opened:
     "The cells, once it is certain that all that is wanted can be done with them."
+    from scvae.matching import columns_of
     s = wanted.settings
     opened = open_cells(wanted.cells, wanted.layer, None, s["round_counts"], wanted.least)
-    for column in (wanted.label, s["batch_key"]):
+    for column in (wanted.label, *columns_of(s["batch_key"])):
         check_column(opened.adata, column, wanted.cells)
     check_free(opened, ADDED)
     if wanted.update: check_same_cells(opened)
@@ -1019,7 +1021,7 @@ def fit_command(
     In the folder: model/ for scvae encode and generate; adata.h5ad with latents in
     obsm["X_scvae"] and clusters in obs["scvae"]; report.html."""
     settings = dict(
-        n_top_genes=n_top_genes or None, batch_key=batch_key, n_latent=n_latent, beta=beta,
+        n_top_genes=n_top_genes or None, batch_key=batch_key or None, n_latent=n_latent, beta=beta,
         likelihood=likelihood, epochs=epochs, random_state=seed, device=device, round_counts=round)
     wanted = Wanted(cells, out or Path("runs")/Path(cells).stem, layer, label,
                     settings | fit_options(option), resolution, (min_counts, min_genes), update,
@@ -1169,10 +1171,13 @@ def generated(
 ):          # AnnData
     "New cells from the prior."
     import numpy as np, pandas as pd
+    from scvae.matching import columns_of, parts_of_name
     obs, told = pd.DataFrame(index=range(n)), batch
     if vae.batches:
         batches = np.random.default_rng(seed).choice(vae.batches, n) if batch is None else batch
-        obs[vae.settings["batch_key"]] = batches
+        columns = columns_of(vae.settings["batch_key"])
+        parts = pd.Series(batches, obs.index).map(lambda b: parts_of_name(b, len(columns)))
+        obs[columns] = parts.tolist()
         if batch is None: told = as_columns(vae, batches)
     return as_new_cells(vae, vae.generate(n, batch=told, random_state=seed), obs)
 
@@ -1186,8 +1191,10 @@ def generated_like(
     seed,   # of everything random
 ):          # AnnData
     "New cells like given ones; obs says like which."
+    from scvae.matching import columns_of
     opened = open_cells(cells, layer, vae.settings["layer"], round)
-    check_column(opened.adata, vae.settings["batch_key"], cells)
+    for column in columns_of(vae.settings["batch_key"]):
+        check_column(opened.adata, column, cells)
     obs = opened.adata.obs
     X = vae.generate_like(counted(opened, round), n, random_state=seed)
     return as_new_cells(vae, X, obs.loc[obs.index.repeat(n)].assign(like=obs.index.repeat(n)))

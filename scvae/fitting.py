@@ -8,7 +8,7 @@ __all__ = ['IN_BLOCKS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 
            'check_finite', 'posterior', 'batch_columns', 'covariates', 'in_batch', 'check_dense', 'as_array',
            'check_latents', 'check_depth', 'own_batch', 'check_new', 'mean_slope', 'trained_on', 'about', 'environment',
            'version', 'model_json', 'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format',
-           'is_history', 'is_text', 'are_options', 'check_said', 'raw_header', 'header_of', 'header_for',
+           'is_history', 'is_text', 'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for',
            'overlap_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
            'prep_from', 'find_variance', 'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved',
            'check_options', 'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor',
@@ -35,8 +35,9 @@ from .files import (as_path, atomic, check_known, check_memory, check_readable, 
                          save_tensors)
 from .likelihoods import (KINDS, build_net, calibrated_variance, check_kinds,
                                is_number, is_whole, net_shapes)
-from .matching import (Overlap, align, batch_values, find_overlap, known_batches,
-                            n_clusters_of, one_hot, repeated, unshared, warn_batches)
+from .matching import (Overlap, align, batch_name, batch_values, columns_of, find_overlap,
+                            known_batches, n_clusters_of, one_hot, repeated, unshared,
+                            warn_batches)
 from . import model
 from .model import Architecture
 from .preprocess import Preprocessor
@@ -123,7 +124,8 @@ def encode(self: SCVAE,
 def batch_columns(
     vae,      # SCVAE
     n_cells,  # how many
-    batch,    # name of one batch; one-hot, n_cells x batches; None: the average over batches
+    batch,    # name of one batch (of several columns a tuple of values); one-hot, n_cells x
+              # batches; None: the average over batches
 ) -> np.ndarray:  # n_cells x batches
     "The batch of each cell, as the decoder takes it."
     known = vae.batches
@@ -131,9 +133,10 @@ def batch_columns(
     if not known: raise ValueError(
         "the model was fitted without batches: fit with batch_key to decode a batch.")
     if isinstance(batch, np.ndarray) and batch.shape == (n_cells, len(known)): return batch
-    if str(batch) not in known: raise ValueError(
-        f"the model knows no batch {reprlib.repr(str(batch))}: it knows {reprlib.repr(known)}.")
-    return np.tile([float(b == str(batch)) for b in known], (n_cells, 1))
+    name = batch_name(columns_of(batch))
+    if name not in known: raise ValueError(
+        f"the model knows no batch {reprlib.repr(name)}: it knows {reprlib.repr(known)}.")
+    return np.tile([float(b == name) for b in known], (n_cells, 1))
 
 # %% ../nbs/11_fitting.ipynb #e4f09321
 def covariates(
@@ -356,7 +359,8 @@ def about(
                          f"likelihood {s['likelihood']}{depth}"}
     lines["trained on"] = (f"{s['n_cells']} cells, {len(vae.history)} epochs, "
                            f"seed {s['random_state']}, on {where}")
-    if n: lines["batches"] = f"{n} of {as_line(s['batch_key'])}: {listed(vae.batches, 5)}"
+    key = as_line(batch_name(columns_of(s["batch_key"])))
+    if n: lines["batches"] = f"{n} of {key}: {listed(vae.batches, 5)}"
     lines["last epoch"] = (f"reconstruction {last.recon:.4g}, KL {last.kl:.3g} nats per cell "
                            f"at beta {last.beta:.3g}")
     return lines
@@ -506,10 +510,18 @@ SAID = {  # what model.json holds -> what it must be, as a test and in words
         isinstance(name, str) for name in x), "names, or null"),
 }
 
+# %% ../nbs/11_fitting.ipynb #9e6cbcdb
+def are_columns(
+    found,  # what stands there
+) -> bool:
+    "Whether it may be a batch_key."
+    several = isinstance(found, list) and len(found) > 1
+    return all(isinstance(x, str) for x in found) if several else is_text(found)
+
 # %% ../nbs/11_fitting.ipynb #4253be7b
 MORE_KINDS = KINDS | {  # settings that are not of the networks
     "layer": (is_text, "a name, or null"),
-    "batch_key": (is_text, "a name, or null"),
+    "batch_key": (are_columns, "a name, several, or null"),
     "mix_batches": (lambda x: isinstance(x, bool), "True or False"),
     "batch_clusters": (lambda x: is_whole(x, 0, 2**20), "a whole number"),
     "key_added": (lambda x: isinstance(x, str), "a name"),
@@ -919,13 +931,14 @@ def check_settings(
 # %% ../nbs/11_fitting.ipynb #4c9f4a16
 def batches_found(
     adata,      # cells
-    batch_key,  # column of obs; None: no batches
+    batch_key,  # column of obs; several as a list; None: no batches
 ) -> dict:      # settings
-    "The batches that cells have, and a checksum of the batch of each."
+    "The columns, the batches that cells have, and a checksum of the batch of each."
     if batch_key is None: return dict(batches=[])
-    values = batch_values(adata, batch_key)
-    warn_batches(values, batch_key)
-    return dict(batches=sorted(set(values)), batch_sha256=names_sha256(values))
+    values, columns = batch_values(adata, batch_key), columns_of(batch_key)
+    key = columns[0] if len(columns) == 1 else columns
+    warn_batches(values, key)
+    return dict(batch_key=key, batches=sorted(set(values)), batch_sha256=names_sha256(values))
 
 # %% ../nbs/11_fitting.ipynb #1387b5f1
 def with_found(
@@ -1014,7 +1027,7 @@ def fit(
     adata,               # cells; raw counts in X or in a layer
     n_top_genes=1500,    # highly variable genes to model; None: all
     layer=None,          # where the counts are; None: X
-    batch_key=None,      # column of obs: the batch of each cell
+    batch_key=None,      # column of obs: the batch of each cell; several as a list
     mix_batches=True,    # with a batch_key: lay batches on each other, as in `find_overlap`
     n_latent=Architecture.n_latent,                # width of the latent space
     hidden=Architecture.hidden,                    # widths of the encoder, mirrored in the decoder

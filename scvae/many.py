@@ -26,7 +26,7 @@ from .checkpoints import (Stop, adam_arrays, as_arrays, check_free, checkpoint_o
 from .docments import document, patch
 from .fitting import determining, finish_fit, fit, load_model, options_from, prepare_fit
 from .likelihoods import Gaussian, build_net
-from .matching import one_hot
+from .matching import columns_of, one_hot
 from .objective import kl_divergence
 from .train import (Cells, Options, Tally, Thinned, autocast, best_device, best_precision,
                          check_seed, digest_cells, epoch_row, plain, plan_epoch, settings_of)
@@ -406,7 +406,7 @@ def in_processes(
 ) -> list:     # an SCVAE for each run
     "Train the runs of `fit_many` side by side."
     counts, prep, each, _ = prepare_runs(adata, runs, options)
-    columns = [options["batch_key"]] if options.get("batch_key") else []
+    columns = columns_of(options["batch_key"]) if options.get("batch_key") else []
     cells = ad.AnnData(counts.X, adata.obs[columns], pd.DataFrame(index=adata.var_names))
     given = options | {"layer": None, "round_counts": False}
     each_with = [given | run | {"checkpoint": c} for run, c in zip(runs, places)]

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .docments import document, patch
 from .fitting import SCVAE, posterior
-from .matching import memberships
+from .matching import batch_names, columns_of, memberships
 
 # %% ../nbs/20_mapping.ipynb #20e5288e
 PRIOR_CELLS = 20  # by which a cluster's shift is drawn to the batch's common one, and that to none
@@ -75,7 +75,7 @@ def batches_with_new(
     "The batch of each cell; without a column, all are of one new batch."
     key, known = vae.settings["batch_key"], list(vae.batches)
     values = np.full(query.n_obs, "\0")  # which no batch is called
-    if key in query.obs: values = query.obs[key].astype(str).to_numpy()
+    if set(columns_of(key)) <= set(query.obs): values = batch_names(query.obs, key)
     names = np.array(known + sorted(set(values) - set(known)), dtype=object)
     return (values[:, None] == names).astype(np.float64), len(known)
 

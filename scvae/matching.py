@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'SHRINKAGE', 'EVENNESS', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
            'repeated', 'check_names', 'check_absent', 'reordered', 'check_empty', 'without_version', 'place_of',
-           'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'batch_values',
-           'one_hot', 'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks',
-           'n_clusters_of', 'evened', 'first_centres', 'find_overlap', 'unshared']
+           'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'columns_of',
+           'batch_name', 'parts_of_name', 'batch_names', 'batch_values', 'one_hot', 'known_batches', 'warn_batches',
+           'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of', 'evened', 'first_centres',
+           'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -189,25 +190,62 @@ def align(
     else: place = matched(adata, names, prep, least)
     return reordered(as_csr(adata), place), place[kept] < 0
 
+# %% ../nbs/10_matching.ipynb #c645fffd
+def columns_of(
+    batch_key,  # column of obs; several as a list
+) -> list:
+    "The columns that batches are told by."
+    return list(batch_key) if isinstance(batch_key, (list, tuple)) else [batch_key]
+
+def batch_name(
+    values,  # of one cell in each column; or the columns themselves
+) -> str:
+    "One name for a combination: 'donor 1 / chip 2'."
+    if len(values) == 1: return str(values[0])
+    return " / ".join(str(value).replace("/", "//") for value in values)
+
+# %% ../nbs/10_matching.ipynb #6907bbd4
+def parts_of_name(
+    name,       # from `batch_name`
+    n_columns,  # that it was made of
+) -> list:
+    "The values that a name is made of."
+    if n_columns == 1: return [name]
+    return [part.replace("//", "/") for part in name.split(" / ")]
+
+# %% ../nbs/10_matching.ipynb #85b9288d
+def batch_names(
+    obs,        # table of cells
+    batch_key,  # column; several as a list
+) -> np.ndarray:  # of str
+    "The name of each cell's batch."
+    parts = [obs[column].astype(str).to_numpy(dtype=object) for column in columns_of(batch_key)]
+    if len(parts) == 1: return parts[0]
+    codes, combinations = pd.MultiIndex.from_arrays(parts).factorize()
+    return np.array([batch_name(c) for c in combinations], dtype=object)[codes]
+
 # %% ../nbs/10_matching.ipynb #b73c10ee
 def batch_values(
     adata,      # cells
-    batch_key,  # column of obs
+    batch_key,  # column of obs; several as a list
 ) -> np.ndarray:  # of str
-    "The batch of each cell."
-    columns = [str(column) for column in adata.obs]
-    if batch_key not in columns: raise KeyError(
-        f"adata.obs has no column {batch_key!r}: it has {', '.join(columns) or 'none'}.")
-    missing = adata.obs[batch_key].isna().to_numpy()
-    if missing.any(): raise ValueError(
-        f"adata.obs[{batch_key!r}] has no value in {missing.sum()} of {adata.n_obs} cells: "
-        "fill them in or leave the cells out.")
-    return adata.obs[batch_key].astype(str).to_numpy(dtype=object)
+    "The batch of each cell; errors for columns that are not there, and for missing values."
+    columns, wanted = [str(column) for column in adata.obs], columns_of(batch_key)
+    if not wanted: raise ValueError(f"batch_key={batch_key!r} names no column: give one of "
+                                    f"adata.obs ({', '.join(columns) or 'it has none'}), or None.")
+    for column in wanted:
+        if column not in columns: raise KeyError(
+            f"adata.obs has no column {column!r}: it has {', '.join(columns) or 'none'}.")
+        missing = adata.obs[column].isna().to_numpy()
+        if missing.any(): raise ValueError(
+            f"adata.obs[{column!r}] has no value in {missing.sum()} of {adata.n_obs} cells: "
+            "fill them in or leave the cells out.")
+    return batch_names(adata.obs, batch_key)
 
 # %% ../nbs/10_matching.ipynb #11132e4d
 def one_hot(
     adata,      # cells
-    batch_key,  # column of obs; None: no batches
+    batch_key,  # column of obs; several as a list; None: no batches
     batches,    # the batches that the model knows, in the order of the columns
 ) -> np.ndarray:  # float32, n_cells x batches; None without a batch_key
     "Which batch each cell is from, as the decoder takes it."
@@ -222,11 +260,12 @@ def one_hot(
 # %% ../nbs/10_matching.ipynb #f76a7473
 def known_batches(
     adata,      # cells
-    batch_key,  # column of obs
+    batch_key,  # column of obs; several as a list
     batches,    # that the model knows
 ) -> np.ndarray:  # float32, n_cells x batches; rows sum to 1
     "Which batch each cell is from; where that is not known, all alike."
-    names = adata.obs[batch_key].astype(str) if batch_key in adata.obs else [""] * adata.n_obs
+    told = set(columns_of(batch_key)) <= set(adata.obs)
+    names = batch_names(adata.obs, batch_key) if told else [""] * adata.n_obs
     place = pd.Index(batches).get_indexer(names)
     if (place < 0).any(): warnings.warn(
         f"{(place < 0).sum()} of {adata.n_obs} cells are of no batch that the model knows by "

@@ -6,12 +6,13 @@
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD', 'ONE_EPOCH', 'LEAST_MIXED', 'MOST_LOOKED_AT',
            'REDO', 'POLICY', 'PAGE', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth',
            'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
-           'check_mixing', 'checks_of', 'warnings_of', 'sampled', 'complete', 'open_run', 'title_of', 'headline',
-           'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table', 'latents_table',
-           'agreement_text', 'labelled', 'against', 'batches_text', 'plot_batch_shares', 'plot_against', 'fit_defaults',
-           'fit_line', 'how_to_redo', 'template', 'blank_report', 'this_python', 'kernel_beside', 'signals_kept',
-           'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page', 'check_report', 'check_label',
-           'run_report', 'failed_notebook', 'beside', 'has_batches', 'run_template', 'no_report']
+           'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'sampled', 'complete', 'open_run', 'title_of',
+           'headline', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table',
+           'latents_table', 'agreement_text', 'labelled', 'against', 'batches_text', 'plot_batch_shares',
+           'plot_against', 'fit_defaults', 'fit_line', 'how_to_redo', 'template', 'blank_report', 'this_python',
+           'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page',
+           'check_report', 'check_label', 'run_report', 'failed_notebook', 'beside', 'has_batches', 'run_template',
+           'no_report']
 
 # %% ../nbs/17_reports.ipynb #39808f41
 import asyncio, copy, html, inspect, json, os, shutil, tempfile
@@ -29,6 +30,7 @@ from .preprocess import total_counts
 from .metrics import agreement, depth_r2
 from .batches import lisi, shuffled_within
 from .fitting import about, environment, fit, load_model, version
+from .matching import batch_name, batch_names, columns_of
 from .metrics import MOST_NAMED, plot_confusion
 from .plots import cluster_cells, column, top_genes
 from .counts import counts_of
@@ -192,16 +194,24 @@ def warn_mixing(
             "out: fit with more epochs, and with mix_batches=True, the default. If it shows types "
             "that only one batch has, they should lie apart.")
 
+# %% ../nbs/17_reports.ipynb #67982169
+def batch_column(
+    vae,  # SCVAE
+) -> str:
+    "What the batches are called; `open_run` adds a column of that name where they are of several."
+    return batch_name(columns_of(vae.settings["batch_key"]))
+
 # %% ../nbs/17_reports.ipynb #e5017cbd
 def check_mixing(
     vae,    # SCVAE
     adata,  # its cells, with latents in obsm
 ) -> list:  # of Check; none for a model without batches, or cells that do not say theirs
     "Whether batches are mixed."
-    key = vae.settings["batch_key"]
-    if not vae.batches or key not in adata.obs: return []
-    said = warn_mixing(adata.obsm[vae.settings["key_added"]], adata.obs[key], key)
-    one = "all cells are of one batch" if adata.obs[key].nunique() < 2 else None
+    key, columns = batch_column(vae), columns_of(vae.settings["batch_key"])
+    if not vae.batches or not set(columns) <= set(adata.obs): return []
+    batch = batch_names(adata.obs, columns)
+    said = warn_mixing(adata.obsm[vae.settings["key_added"]], batch, key)
+    one = "all cells are of one batch" if len(set(batch)) < 2 else None
     return [Check("batches that lie apart", said, one)]
 
 # %% ../nbs/17_reports.ipynb #8d62c568
@@ -263,8 +273,10 @@ def open_run(
     vae, adata = load_model(model_dir), sampled(load(adata_path), max_cells, random_state)
     complete(vae, adata)
     if label is not None: adata.obs[label] = column(adata, label).astype("category")
-    key = vae.settings["batch_key"]
-    if vae.batches: adata.obs[key] = column(adata, key).astype(str) if key in adata.obs else "none"
+    columns = columns_of(vae.settings["batch_key"])
+    told = set(columns) <= set(adata.obs)
+    names = batch_names(adata.obs, columns) if told else "none"
+    if vae.batches: adata.obs[batch_column(vae)] = names
     return vae, adata
 
 # %% ../nbs/17_reports.ipynb #21a2b602
@@ -431,7 +443,7 @@ def batches_text(
     adata,  # its cells, with latents in obsm
 ) -> str:   # Markdown
     "How far batches are mixed."
-    key = vae.settings["batch_key"]
+    key = batch_column(vae)
     found, most = mixing(adata.obsm[vae.settings["key_added"]], adata.obs[key])
     n, name = adata.obs[key].nunique(), as_markdown_text(key)
     if n < 2: return f"<b>{name}</b>: all cells are of one batch."
@@ -445,7 +457,7 @@ def plot_batch_shares(
     ax=None,  # axes to draw on
 ):          # axes
     "The share of each batch in each cluster."
-    batch = adata.obs[vae.settings["batch_key"]].astype(str)
+    batch = adata.obs[batch_column(vae)].astype(str)
     shares = pd.crosstab(adata.obs["scvae"], batch, normalize="index")
     shares.columns = [as_figure_text(name) for name in shares]
     colors = list(type_colors(batch).values())

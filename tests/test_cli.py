@@ -107,6 +107,24 @@ def test_mistakes_are_one_line_and_leave_nothing(cells, tmp_path):
     assert run("fit", code=2).stderr.startswith("Usage:")   # what the shell itself can tell
 
 
+def test_batches_of_two_columns_named_by_a_stranger(cells, tmp_path):
+    import anndata
+    adata = anndata.read_h5ad(cells)
+    of_cell = [("a / b", "c"), ("a", "b / c"), ("a /", "/ c"), ("<b>", "'; x")]
+    for column, values in zip(("donor", "chip <i>"), zip(*of_cell)):
+        adata.obs[column] = [values[i % 4] for i in range(300)]
+    adata.write_h5ad(tmp_path/"my.h5ad")
+    keys = ["--batch-key", "donor", "--batch-key", "chip <i>"]
+    run("fit", tmp_path/"my.h5ad", "-o", tmp_path/"run", *keys, "--epochs", "1", "--n-top-genes", "50")
+    assert "chip &lt;i&gt;" in (tmp_path/"run/report.html").read_text()
+    run("generate", tmp_path/"run", "-n", "40", "-o", tmp_path/"new.h5ad")
+    made = anndata.read_h5ad(tmp_path/"new.h5ad").obs
+    assert set(zip(made["donor"], made["chip <i>"])) == set(of_cell)
+    run("encode", tmp_path/"run", tmp_path/"my.h5ad", "-o", tmp_path/"Z.h5ad")
+    wrong = run("fit", tmp_path/"my.h5ad", "--batch-key", "donor", "--batch-key", "chip", code=2)
+    assert "no obs column" in wrong.stderr
+
+
 def without_extras(source, *args):
     "Run Python as if the packages of the extras were not installed."
     blocked = f"import sys\nfor name in {extras}: sys.modules[name] = None\n"

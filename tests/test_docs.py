@@ -1,5 +1,5 @@
 "What the documentation is made of, without building it: `make docs-test` does that."
-import ast, re, sys
+import ast, inspect, re, sys
 from importlib import import_module
 from pathlib import Path
 import pytest
@@ -105,3 +105,46 @@ def test_links_between_notebooks_lead_somewhere():
 def test_the_citation_names_this_version():
     text = (root/"CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {chapters.cfg['version']}\n" in text
+
+
+tasks = (root/"docs/tasks.md").read_text(encoding="utf-8")
+
+
+def test_every_task_leads_to_a_page():
+    each = re.split(r"^### ", tasks, flags=re.M)[1:]
+    assert len(each) >= 30
+    assert all(len(part.strip().splitlines()) > 2 and ".ipynb)" in part for part in each)
+    linked = set(re.findall(r"\]\(\.\./nbs/(\w+)\.ipynb\)", tasks))
+    assert linked <= {"index", *chapters.notebooks()}
+
+
+def named(node):
+    "The call of something of ours as what it calls, or None."
+    text = ast.unparse(node.func)
+    import scvae
+    first, *rest = text.split(".")
+    of_self = first == "vae"
+    if first not in ("scvae", "vae"): return None
+    if len(rest) == 2: return getattr(import_module(f"scvae.{rest[0]}"), rest[1]), False
+    return getattr(scvae.SCVAE if of_self else scvae, rest[0]), of_self
+
+
+def test_tasks_call_what_there_is():
+    import scvae.mapping, scvae.expression, scvae.train
+    options = set(inspect.signature(scvae.train.Options).parameters)
+    lines = "\n".join(re.findall(r"```python\n(.*?)```", tasks, re.S))
+    calls = [c for c in ast.walk(ast.parse(lines)) if isinstance(c, ast.Call)]
+    called = [(c, *found) for c in calls if (found := named(c))]
+    assert len(called) > 15
+    for c, function, of_self in called:
+        more = {k.arg: None for k in c.keywords if k.arg not in options}
+        inspect.signature(function).bind(*[None] * of_self, *c.args, **more)
+
+
+def test_tasks_use_commands_and_options_that_there_are():
+    shell = {command.name: command for command in commands().values()}
+    found = re.findall(r"^scvae (\w+)(.*)$", tasks, re.M)
+    assert len(found) > 4
+    for name, rest in found:
+        known = {o for p in shell[name].params for o in p.opts}
+        assert set(re.findall(r"(?<=\s)--?[a-z][\w-]*", rest)) <= known

@@ -17,6 +17,7 @@ def cells(stored):
     adata = AnnData(stored["counts"])
     adata.var_names = [f"gene_{i}" for i in range(adata.n_vars)]
     adata.obs["batch"] = [f"batch_{i % 2}" for i in range(adata.n_obs)]
+    adata.obs["chip"] = [f"{i % 3}/" for i in range(adata.n_obs)]
     return adata
 
 
@@ -90,7 +91,7 @@ SETTINGS = {
     "depth_covariate": [1, None, "yes"],
     "sphere": [1, None, "yes"], "random_state": [-1, "0", 2**64, None],
     "batches": ["ab", None, [1, 2], ["a", "a"], [["a"]], []],
-    "batch_key": [None, 3, ["batch"]], "layer": [3, ["counts"]], "options": [None, [], {"lr": [1]}],
+    "batch_key": [None, 3, ["batch"], ["batch", 3], []], "layer": [3, ["counts"]], "options": [None, [], {"lr": [1]}],
     "mix_batches": [1, None, "yes"], "batch_clusters": [-1, "3", 2.5, 5, 10**9],
     "n_cells": ["50", -1], "data_sha256": [3], "key_added": [None],
 }
@@ -289,6 +290,7 @@ def test_what_has_no_record_is_not_repeated(model):
 
 @pytest.mark.parametrize("how", [{}, dict(precision="bfloat16", norm="batch", dropout=.2),
                                  dict(batch_key="batch", likelihood="nb", weight=np.arange(30.)),
+                                 dict(batch_key=("batch", "chip")),
                                  dict(likelihood="calibrated", held_out=.2, patience=2)], ids=str)
 def test_a_fit_is_repeated_to_the_bit(how, tmp_path):
     adata = cells(load_file(folder/"model_0.1.0_gave.safetensors"))

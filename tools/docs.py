@@ -1,5 +1,5 @@
 """`make docs`: the notebooks with their outputs, and a reference, as a site; see docs/conf.py."""
-import html, inspect, json, re, shutil, subprocess, sys
+import ast, html, inspect, json, re, shutil, subprocess, sys
 from importlib import import_module
 from pybtex.database import parse_file
 import chapters
@@ -35,12 +35,13 @@ def bar(stem):
     first = f"(there, first run <code>%pip install git+https://github.com/{repo}</code>)"
     return (f'<p class="chapter-bar">Notebook {stem[:2]} · {exports * chapters.exports(stem)}<a '
             f'href="{file}" download>Download notebook</a> · <a href="{colab}">Open in Colab</a> '
-            f"<span>{first}</span></p>")
+            f"<span>{first}</span> · <label><input type=checkbox id=all-code> Show all code</label></p>")
 
 
 def prose(text, above=""):
     "A Markdown cell as the site shows it; `above` comes under its title."
     text = re.sub(r"\[([^\]]*)\]\(\.\./(CITATION\.cff)\)", r'<a href="\2">\1</a>', cited(text))
+    text = text.replace("](../docs/", "](")
     text = re.sub(r"^!\[([^\]]*)\]\(images/([\w-]+\.svg)\)$", drawing, text, flags=re.M)
     return re.sub(r"\A# .+\n+(> .+\n?)*", lambda m: f"{m[0]}\n{above}\n\n", text) if above else text
 
@@ -54,17 +55,70 @@ def alt_text(code, heading, before):
     return f"Figure in the section “{heading}”: {said if len(said) > 8 else plain}"
 
 
-def code_cell(cell, heading, before):
-    "A code cell without its `#|` lines; None where they hide it."
+def is_plumbing(node):
+    "Whether a statement is of no interest to a reader: an import, or how figures look."
+    return (isinstance(node, (ast.Import, ast.ImportFrom))
+            or ast.unparse(node).startswith("plt.rcParams"))
+
+
+def n_checks(tree):
+    "How many tests stand in a cell."
+    called = lambda c: getattr(c.func, "id", getattr(c.func, "attr", ""))
+    calls = [called(n) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    asserts = sum(isinstance(n, ast.Assert) for n in ast.walk(tree))
+    return asserts + sum(name.startswith(("test_", "assert_")) for name in calls)
+
+
+def definitions(tree):
+    "Functions of a cell, and those of its classes."
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef): yield node
+        if isinstance(node, ast.ClassDef):
+            yield from (n for n in node.body if isinstance(n, ast.FunctionDef))
+
+
+def signatures(text, tree, least=4):
+    "A cell with the bodies of its functions left out, but for short ones."
+    lines = text.splitlines()
+    for node in reversed([*definitions(tree)]):
+        first, *rest = node.body
+        told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+        start = first.end_lineno if told else first.lineno - 1
+        if told and not rest or node.end_lineno - start < least: continue
+        lines[start:node.end_lineno] = [" " * first.col_offset + "..."]
+    return "\n".join(lines)
+
+
+def folded(cell):
+    "A code cell as one or two: tests are a line, of what is exported one sees the signature first."
+    text, tags = cell["source"], cell["metadata"]["tags"]
+    try: tree = ast.parse(text)
+    except SyntaxError: return [cell]    # a magic of the shell
+    fold = lambda said: dict(cell["metadata"], tags=[*tags, "hide-input"], mystnb=dict(
+        cell["metadata"]["mystnb"], code_prompt_show=said, code_prompt_hide=said))
+    if not cell["outputs"] and all(is_plumbing(node) for node in tree.body): return []
+    if "export" in tags and (short := signatures(text, tree)) != text:
+        above = dict(cell, source=short, id=cell["id"] + "-signature", outputs=[])
+        above["metadata"] = dict(cell["metadata"], tags=[*tags, "signature"])
+        return [above, dict(cell, metadata=fold("the whole code"))]
+    n = n_checks(tree)
+    if n and not cell["outputs"] and "export" not in tags:
+        return [dict(cell, metadata=fold(f"{n} check{'s pass' if n > 1 else ' passes'}"))]
+    return [cell]
+
+
+def code_cells(cell, heading, before):
+    "A code cell without its `#|` lines, folded; none where they hide it."
     text = "".join(cell["source"])
     flags = dict(re.findall(r"^#\|\s*([\w-]+):?[ ]*(.*)$", text, re.M))
-    if "hide" in flags or "default_exp" in flags: return None
+    if "hide" in flags or "default_exp" in flags: return []
     tags = [t for t in ("export", "slow") if t in flags]
     if flags.get("echo") == "false": tags.append("remove-input")
     said = re.findall(r"^#\| fig-alt: (.*)$", text, re.M)
     alt = " ".join(said) or alt_text(text, heading, before)
     meta = {"tags": tags, "mystnb": {"image": {"alt": alt}}}
-    return dict(cell, source=re.sub(r"^#\|.*\n?", "", text, flags=re.M).strip(), metadata=meta)
+    text = re.sub(r"^#\|.*\n?", "", text, flags=re.M).strip()
+    return folded(dict(cell, source=text, metadata=meta))
 
 
 def chapter(stem):
@@ -72,7 +126,7 @@ def chapter(stem):
     nb, cells, heading, before = chapters.read(stem), [], "", ""
     for cell in nb["cells"]:
         text = "".join(cell["source"])
-        if cell["cell_type"] == "code": cells.append(code_cell(cell, heading, before))
+        if cell["cell_type"] == "code": cells += code_cells(cell, heading, before)
         else:
             heading = ([heading] + re.findall(r"^#+ (.+)$", text, re.M))[-1].replace("`", "")
             before = text.split("\n\n")[-1]
@@ -81,7 +135,7 @@ def chapter(stem):
     contents = dict(cell_type="markdown", id="contents", metadata={}, source=sidebar())
     cells += [contents] * (stem == "index")
     meta = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
-    return dict(nb, cells=[c for c in cells if c], metadata=meta)
+    return dict(nb, cells=cells, metadata=meta)
 
 
 def toctree(pages, *options):
@@ -93,7 +147,7 @@ def sidebar():
     "All parts; the reference stands before the last."
     lines = lambda stems: [f"{stem[:2]} {chapters.title(stem)} <{stem}>" for stem in stems]
     *parts, last = [(part, lines(stems)) for part, stems in chapters.parts().items()]
-    reference = "Reference", ["reference/index", "words", "bibliography"]
+    reference = "Reference", ["reference/index", "tasks", "words", "bibliography"]
     return "".join(toctree(pages, f":caption: {part}") for part, pages in [*parts, reference, last])
 
 
@@ -119,7 +173,9 @@ def prepare():
                 f"```{{eval-rst}}\n.. automodule:: {name}\n```\n")
         (source/f"reference/{name}.md").write_text(text, encoding="utf-8")
     (source/"reference/index.md").write_text(reference_index(), encoding="utf-8")
-    for name in ("words", "bibliography"): shutil.copy(root/f"docs/{name}.md", source)
+    for name in ("tasks", "words", "bibliography"):
+        text = (root/f"docs/{name}.md").read_text(encoding="utf-8")
+        (source/f"{name}.md").write_text(text.replace("](../nbs/", "]("), encoding="utf-8")
 
 
 def finish():

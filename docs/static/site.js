@@ -238,3 +238,19 @@ async function walk(box) {
 for (const [name, run] of [["slider", slider], ["walk", walk]])
   for (const box of document.querySelectorAll(`.scvae-${name}`)) run(box).catch(e => { console.error(e); box.append(" It could not be loaded."); });
 }
+
+// --- the switch that opens all code; remembered where the browser allows it ---
+{
+  const box = document.getElementById("all-code"), place = "scvae-all-code";
+  const remembered = () => { try { return localStorage.getItem(place) === "1"; } catch { return false; } };
+  function open(all) {
+    document.body.classList.toggle("all-code", all);
+    for (const cell of document.querySelectorAll("div.cell details.hide")) cell.open = all;
+    try { localStorage.setItem(place, all ? "1" : "0"); } catch { /* a private window */ }
+  }
+  if (box) {
+    box.checked = remembered();
+    if (box.checked) open(true);
+    box.addEventListener("change", () => open(box.checked));
+  }
+}
