@@ -7,7 +7,7 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite', 'Json',
            'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'RunFolder',
            'BatchKey', 'Device', 'Update', 'Report', 'Resume', 'NOT_SET', 'NO_UPDATE', 'REST', 'RUN_FILES', 'HowMany',
-           'Like', 'Batch', 'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method',
+           'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method',
            'Unknown', 'RunCells', 'Page', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets',
            'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder',
            'Check', 'Commands', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell',
@@ -118,7 +118,7 @@ AS_OPTION = {  # argument of the library -> option of a command
     "resolution": "--resolution", "min_counts": "--min-counts", "min_genes": "--min-genes",
     "overwrite": "--overwrite", "batch": "--batch", "method": "--method", "unknown": "--unknown"}
 FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrite",
-         "resume": "--resume"}  # options without a value
+         "resume": "--resume", "sample": "--sample"}  # options without a value
 SET = ("batch_size lr lr_schedule schedule cap clock free_bits contrast temperature thinning "
        "held_out patience precision hidden dropout norm "  # options of `fit` for --set
        "depth_covariate sphere mix_batches").split()
@@ -682,7 +682,7 @@ FitOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", hel
 # %% ../nbs/19_cli.ipynb #305e7c10
 RunFolder = Annotated[str, place(typer.Option, "-o", "--out", metavar="RUN", help=(
     "Folder to be made.  [default: runs/NAME]"))]
-BatchKey = Annotated[list[str], typer.Option(help=(
+BatchKey = Annotated[list[str], typer.Option(metavar="<str>", help=(
     "Column of obs with donors, chips or laboratories, which the latents need not carry; "
     "may be repeated."))]
 Device = Annotated[str, typer.Option(help="cpu or cuda.  [default: the best there is]")]
@@ -1171,13 +1171,11 @@ def generated(
 ):          # AnnData
     "New cells from the prior."
     import numpy as np, pandas as pd
-    from scvae.matching import columns_of, parts_of_name
+    from scvae.fitting import batch_table
     obs, told = pd.DataFrame(index=range(n)), batch
     if vae.batches:
-        batches = np.random.default_rng(seed).choice(vae.batches, n) if batch is None else batch
-        columns = columns_of(vae.settings["batch_key"])
-        parts = pd.Series(batches, obs.index).map(lambda b: parts_of_name(b, len(columns)))
-        obs[columns] = parts.tolist()
+        batches = np.random.default_rng(seed).choice(vae.batches if batch is None else [batch], n)
+        obs = batch_table(vae, batches)
         if batch is None: told = as_columns(vae, batches)
     return as_new_cells(vae, vae.generate(n, batch=told, random_state=seed), obs)
 
@@ -1188,16 +1186,17 @@ def generated_like(
     n,      # new cells for each
     layer,  # where their counts are
     round,  # whether to round counts with fractions
-    seed,   # of everything random
+    seed, sample,  # of everything random; whether counts are drawn
 ):          # AnnData
     "New cells like given ones; obs says like which."
     from scvae.matching import columns_of
     opened = open_cells(cells, layer, vae.settings["layer"], round)
     for column in columns_of(vae.settings["batch_key"]):
         check_column(opened.adata, column, cells)
-    obs = opened.adata.obs
-    X = vae.generate_like(counted(opened, round), n, random_state=seed)
-    return as_new_cells(vae, X, obs.loc[obs.index.repeat(n)].assign(like=obs.index.repeat(n)))
+    obs, like = opened.adata.obs, opened.adata.obs_names.repeat(n)
+    X = vae.generate_like(counted(opened, round), n, random_state=seed, sample=sample)
+    return X if sample else as_new_cells(vae, X, obs.loc[like].assign(like=like))
+
 
 # %% ../nbs/19_cli.ipynb #d2bffe9f
 HowMany = Annotated[int, typer.Option("-n", "--n-cells", min=1, help=(
@@ -1206,6 +1205,8 @@ Like = Annotated[str, named(typer.Option, metavar="CELLS", help=(
     "Cells that the new ones are to be like."))]
 Batch = Annotated[str, typer.Option(help=(
     "The batch they are of.  [default: random ones; with --like that of each cell]"))]
+Sample = Annotated[bool, typer.Option("--sample", help=(
+    "Draw counts, as deep as real cells; without it, what is expected."))]
 LikeLayer = Annotated[str, typer.Option(help=(
     "Where the raw counts of --like are.  [default: as in the fit]"))]
 
@@ -1213,12 +1214,12 @@ LikeLayer = Annotated[str, typer.Option(help=(
 @app.command("generate")
 def generate_command(
     run: Run, out: OutFile, n: HowMany = 100, like: Like = None, batch: Batch = None,
-    layer: LikeLayer = None, round: Round = False, seed: Seed = 0, overwrite: Overwrite = False,
-    as_json: Json = False,
+    sample: Sample = False, layer: LikeLayer = None, round: Round = False, seed: Seed = 0,
+    overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Make new cells with a trained model.
 
-    Example: scvae generate run/ -n 100 -o new.h5ad
+    Example: scvae generate run/ -n 100 --sample -o new.h5ad
 
     Example: scvae generate run/ -n 5 --like cells.h5ad -o like.h5ad"""
     check_suffix(out)
@@ -1227,8 +1228,9 @@ def generate_command(
                          "that they are like.")
     with replacing(out, overwrite) as part:
         vae = open_model(run)
-        if like is None: adata = generated(vae, n, batch, seed)
-        else: adata = generated_like(vae, like, n, layer, round, seed)
+        if like is not None: adata = generated_like(vae, like, n, layer, round, seed, sample)
+        elif sample: adata = vae.generate(n, batch, seed, sample=True)
+        else: adata = generated(vae, n, batch, seed)
         write_new(adata, part)
     scale, (cells, genes) = adata.uns["scvae"]["scale"], adata.shape
     show(dict(cells=cells, genes=genes, scale=scale, out=str(out)),

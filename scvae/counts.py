@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored', 'data_sha256',
-           'count_fault', 'holds_counts', 'Place', 'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts',
-           'check_counts', 'counts_of', 'check_values', 'gene_names']
+           'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_copied', 'places_of', 'what_holds', 'NoCounts',
+           'place_of', 'find_counts', 'check_counts', 'counts_of', 'check_values', 'gene_names']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, warnings
@@ -286,11 +286,30 @@ class Place(NamedTuple):
     X: object       # the matrix, cells x genes; None: there is none
     var: object     # DataFrame of its genes
 
+# %% ../nbs/81_counts.ipynb #f384869e
+def is_stepped(
+    adata,   # cells
+) -> bool:
+    "Whether cells are a view of some rows and of genes at a step, which scipy cannot read."
+    genes, rows = (getattr(adata, name, None) for name in ("_vidx", "_oidx"))
+    steps = isinstance(genes, slice) and genes.step not in (None, 1)
+    return adata.is_view and steps and not isinstance(rows, slice)
+
+# %% ../nbs/81_counts.ipynb #c5aa37fb
+def check_copied(
+    adata,   # cells that something is to be written to, which makes a copy of a view
+):
+    "Raise a ValueError for a view that cannot become a copy."
+    if is_stepped(adata): raise ValueError(
+        "adata is a view of some cells and of genes at a step, which scipy cannot copy: "
+        "call adata = adata[:, np.arange(adata.n_vars)].copy() first.")
+
 # %% ../nbs/81_counts.ipynb #1d71a33d
 def places_of(
     adata,   # cells
 ) -> list:   # of Place
     "`X`, the layers and `raw`, in this order."
+    if is_stepped(adata): adata = adata[:, np.arange(adata.n_vars)]
     found = [Place(None, "adata.X", adata.X, adata.var)]
     for name, X in adata.layers.items():
         found.append(Place(name, f"adata.layers[{name!r}]", X, adata.var))

@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # %% ../nbs/20_mapping.ipynb #768f5a18
+from .counts import check_copied
 from .docments import document, patch
 from .fitting import SCVAE, posterior
 from .matching import batch_names, columns_of, memberships
@@ -149,6 +150,7 @@ def map(self: SCVAE,
     reference=None,  # AnnData with the latents of the fit, to measure distances; None: none are
 ):                   # AnnData, the query; with a reference, obs has scvae_distance
     "Place cells in the model's map: a frozen encoder, and unknown batches laid on the known ones."
+    check_copied(query)
     key = self.settings["key_added"]
     there = None if reference is None else latents_in(reference, key, "reference")
     Z = laid_on(self, query, posterior(self, query, layer)[0])
@@ -335,6 +337,7 @@ def transfer(
     random_state=0,     # which cells of the reference are left out together, to calibrate
 ):              # AnnData, the query: obs has {label}_predicted and {label}_confidence
     "Give cells the types of a reference, with the probability that they are right."
+    check_copied(query)
     threshold(unknown, [1.])
     labels, some = labels_in(reference, label)
     if vae is not None: use_rep = vae.settings["key_added"]

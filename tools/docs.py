@@ -166,6 +166,7 @@ def prepare():
     "Write everything that Sphinx reads."
     shutil.rmtree(source, ignore_errors=True)
     (source/"reference").mkdir(parents=True)
+    shutil.copytree(root/"nbs/images", source/"images", ignore=shutil.ignore_patterns("*.svg"))
     for stem in ["index", *chapters.notebooks()]:
         (source/f"{stem}.ipynb").write_text(json.dumps(chapter(stem)), encoding="utf-8")
     for name, stem in chapters.modules().items():
