@@ -17,9 +17,9 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FIL
            'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved', 'check_options', 'options_from',
            'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
            'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
-           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'parts_of_run', 'cells_for',
-           'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of',
-           'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'decoded_blocks', 'axes_of',
+           'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
+           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -1383,6 +1383,49 @@ def fit_settings(
     vae = finish_fit(adata, cells, net, prep, history, settings)
     if checkpoint and not checkpoint.keep: checkpoint.remove()
     return vae
+
+# %% ../nbs/11_fitting.ipynb #265e6b2b
+def decoded_blocks(
+    vae,  # SCVAE
+    Z,    # latents as `encode` returns them, n_cells x n_latent
+    block=4096,  # cells decoded at once
+):        # yields arrays, n_cells x genes
+    "Decoded expression at unit variance, as no batch in particular, some cells at a time."
+    mean, std = vae.prep.mean, vae.prep.std
+    for start in range(0, len(Z), block):
+        out = vae.decode(Z[start:start + block])
+        yield (np.log1p(out) - mean) / std if vae.net.likelihood.counts else out
+
+# %% ../nbs/11_fitting.ipynb #e7058efa
+def axes_of(
+    blocks,        # yields arrays, n_cells x n_genes
+    n_components,  # how many axes
+) -> tuple:        # mean, n_genes; axes, n_genes x n_components, widest first
+    "Principal axes of cells of which one block after the other is seen."
+    n, total, squares = 0, 0., 0.
+    for X in map(np.float64, blocks):
+        n, total, squares = n + len(X), total + X.sum(0), squares + X.T @ X
+    mean = total / n
+    axes = np.linalg.eigh(squares - n * np.outer(mean, mean))[1][:, ::-1][:, :n_components]
+    signs = np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+    return mean, axes * signs   # of two directions, that in which the largest entry is positive
+
+# %% ../nbs/11_fitting.ipynb #7b3c426c
+@patch
+def components(self: SCVAE,
+    adata,            # cells, raw counts; all that are to be compared, since the axes are theirs
+    n_components=20,  # how many
+    layer=None,       # where the counts are; None: in X
+    key_added="X_scvae_pca",  # their place in adata.obsm
+) -> np.ndarray:      # n_cells x n_components
+    "Principal components of decoded expression: what cells express, without noise and batches."
+    check_kinds(dict(n_components=n_components), {"n_components": (
+        lambda x: is_whole(x, 1, len(self.genes)), f"a whole number up to {len(self.genes)}")})
+    Z = self.encode(adata, layer)
+    mean, axes = axes_of(decoded_blocks(self, Z), n_components)
+    parts = [(X - mean) @ axes for X in decoded_blocks(self, Z)]
+    adata.obsm[key_added] = np.concatenate(parts).astype(np.float32)
+    return adata.obsm[key_added]
 
 # %% ../nbs/11_fitting.ipynb #053fd7d6
 def parts_of_run(
