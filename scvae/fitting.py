@@ -129,8 +129,7 @@ def encode(self: SCVAE,
 def batch_columns(
     vae,      # SCVAE
     n_cells,  # how many
-    batch,    # name of one batch (of several columns a tuple of values); one-hot, n_cells x
-              # batches; None: the average over batches
+    batch,    # name of one (a tuple for several columns); one-hot for each cell; None: the average
 ) -> np.ndarray:  # n_cells x batches
     "The batch of each cell, as the decoder takes it."
     known = vae.batches
@@ -659,7 +658,7 @@ def about(
     lines["trained on"] = (f"{s['n_cells']} cells, {len(vae.history)} epochs, "
                            f"seed {s['random_state']}, on {where}")
     key = as_line(batch_name(columns_of(s["batch_key"])))
-    how = ", laid on each other" if vae.overlap is not None else ""
+    how = ", laid on each other" * (vae.overlap is not None)
     if n: lines["batches"] = f"{n} of {key}{how}: {listed(vae.batches, 5)}"
     lines["last epoch"] = (f"reconstruction {last.recon:.4g}, KL {last.kl:.3g} nats per cell "
                            f"at beta {last.beta:.3g}")
@@ -1419,12 +1418,12 @@ def components(self: SCVAE,
     key_added="X_scvae_pca",  # their place in adata.obsm
 ) -> np.ndarray:      # n_cells x n_components
     "Principal components of decoded expression: what cells express, without noise and batches."
-    check_kinds(dict(n_components=n_components), {"n_components": (
-        lambda x: is_whole(x, 1, len(self.genes)), f"a whole number up to {len(self.genes)}")})
+    if not is_whole(n_components, 1, len(self.genes)): raise ValueError(
+        f"n_components is {n_components!r}: give a whole number up to {len(self.genes)}.")
     Z = self.encode(adata, layer)
     mean, axes = axes_of(decoded_blocks(self, Z), n_components)
-    parts = [(X - mean) @ axes for X in decoded_blocks(self, Z)]
-    adata.obsm[key_added] = np.concatenate(parts).astype(np.float32)
+    found = np.concatenate([(X - mean) @ axes for X in decoded_blocks(self, Z)])
+    adata.obsm[key_added] = found.astype(np.float32)
     return adata.obsm[key_added]
 
 # %% ../nbs/11_fitting.ipynb #053fd7d6

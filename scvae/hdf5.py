@@ -154,12 +154,13 @@ def _check_parts(file, path, in_blocks=()):
     check_memory(need, f"reading {path}")
 
 # %% ../nbs/88_hdf5.ipynb #c3d8daa2
-def _limit():
-    "Limit this process to a minute of computing and 2 GB of memory beyond what it has."
+def _limit(path):
+    "Limit this process to a minute of computing and 2 GB of memory, and more for a large file."
     import resource  # not on Windows
     with open("/proc/self/statm") as f: pages = int(f.read().split()[0])
-    most = pages * resource.getpagesize() + 2 * 2**30
-    for what, value in (("CORE", 0), ("CPU", int(time.process_time()) + 60), ("AS", most)):
+    size = os.path.getsize(path) if os.path.exists(path) else 0  # a large file takes its time
+    most, seconds = pages * resource.getpagesize() + size + 2 * 2**30, 60 + size // 10**8
+    for what, value in (("CORE", 0), ("CPU", int(time.process_time() + seconds)), ("AS", most)):
         hard = resource.getrlimit(getattr(resource, f"RLIMIT_{what}"))[1]
         value = value if hard < 0 else min(value, hard)
         resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (value, hard))
@@ -169,7 +170,7 @@ def _as_child(check, path, pipe):
     "Make the check, write the error into a pipe, and end."
     try:
         faulthandler.disable()
-        _limit()
+        _limit(path)
         check(path)
     except (ValueError, MemoryError, ImportError) as e:
         os.write(pipe, pickle.dumps((type(e), str(e)[:9000])))

@@ -6,9 +6,9 @@
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'SHRINKAGE', 'EVENNESS', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
            'repeated', 'check_names', 'check_absent', 'reordered', 'check_empty', 'without_version', 'place_of',
            'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'columns_of',
-           'batch_name', 'parts_of_name', 'batch_names', 'batch_values', 'one_hot', 'known_batches', 'warn_batches',
-           'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of', 'evened', 'first_centres',
-           'find_overlap', 'unshared']
+           'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'one_hot', 'known_batches',
+           'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of', 'evened',
+           'first_centres', 'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -224,22 +224,30 @@ def batch_names(
     codes, combinations = pd.MultiIndex.from_arrays(parts).factorize()
     return np.array([batch_name(c) for c in combinations], dtype=object)[codes]
 
+# %% ../nbs/10_matching.ipynb #a5c1fd3c
+def check_told(
+    adata,   # cells
+    column,  # of obs
+):
+    "Raise an error for a column that is not there, or lacks values."
+    columns = [str(name) for name in adata.obs]
+    if column not in columns: raise KeyError(
+        f"adata.obs has no column {column!r}: it has {', '.join(columns) or 'none'}.")
+    missing = adata.obs[column].isna().to_numpy()
+    if missing.any(): raise ValueError(
+        f"adata.obs[{column!r}] has no value in {missing.sum()} of {adata.n_obs} cells: "
+        "fill them in or leave the cells out.")
+
 # %% ../nbs/10_matching.ipynb #b73c10ee
 def batch_values(
     adata,      # cells
     batch_key,  # column of obs; several as a list
 ) -> np.ndarray:  # of str
     "The batch of each cell; errors for columns that are not there, and for missing values."
-    columns, wanted = [str(column) for column in adata.obs], columns_of(batch_key)
-    if not wanted: raise ValueError(f"batch_key={batch_key!r} names no column: give one of "
-                                    f"adata.obs ({', '.join(columns) or 'it has none'}), or None.")
-    for column in wanted:
-        if column not in columns: raise KeyError(
-            f"adata.obs has no column {column!r}: it has {', '.join(columns) or 'none'}.")
-        missing = adata.obs[column].isna().to_numpy()
-        if missing.any(): raise ValueError(
-            f"adata.obs[{column!r}] has no value in {missing.sum()} of {adata.n_obs} cells: "
-            "fill them in or leave the cells out.")
+    columns = columns_of(batch_key)
+    if not columns: raise ValueError(
+        f"batch_key={batch_key!r} names no column: give one of adata.obs, or None.")
+    for column in columns: check_told(adata, column)
     return batch_names(adata.obs, batch_key)
 
 # %% ../nbs/10_matching.ipynb #11132e4d
@@ -264,8 +272,8 @@ def known_batches(
     batches,    # that the model knows
 ) -> np.ndarray:  # float32, n_cells x batches; rows sum to 1
     "Which batch each cell is from; where that is not known, all alike."
-    told = set(columns_of(batch_key)) <= set(adata.obs)
-    names = batch_names(adata.obs, batch_key) if told else [""] * adata.n_obs
+    names = [""] * adata.n_obs
+    if set(columns_of(batch_key)) <= set(adata.obs): names = batch_names(adata.obs, batch_key)
     place = pd.Index(batches).get_indexer(names)
     if (place < 0).any(): warnings.warn(
         f"{(place < 0).sum()} of {adata.n_obs} cells are of no batch that the model knows by "

@@ -251,12 +251,13 @@ class Preprocessor:
 def fit(self: Preprocessor,
     adata,       # counts: AnnData, or a matrix
     check=True,  # whether to check that these are counts; False where that has been done
+    block=4096,  # cells read at once, as in `moments`
 ) -> Preprocessor:  # itself
     "Learn genes, means and standard deviations, in one pass over the counts."
     if check: check_counts(adata if isinstance(adata, AnnData) else AnnData(adata))
     n_genes, k = adata.shape[1], self.n_top_genes
     if k is not None: check_n_top_genes(k, n_genes)
-    found = moments(adata, self.target_sum)
+    found = moments(adata, self.target_sum, block)
     chosen = np.ones(n_genes, bool) if k is None else top_genes(dispersion(found), k)
     self.highly_variable, self.mean, self.std = chosen, found.mean[chosen], found.std[chosen]
     self.var_names = gene_names(adata)

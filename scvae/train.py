@@ -273,6 +273,20 @@ def kept_genes(
     values = kept.data.astype(np.float32, copy=False)
     return sparse.csr_matrix((values, kept.indices, kept.indptr), kept.shape)
 
+# %% ../nbs/05_train.ipynb #6207e47d
+@patch
+def shuffled(self: Cells,
+    rows,   # some of the cells
+    order,  # numpy Generator
+) -> np.ndarray:
+    "The same cells in the order of an epoch."
+    return order.permutation(rows)
+
+@patch
+def parts(self: Cells) -> tuple:
+    "The arrays that say what the counts are."
+    return self.X.indptr.astype(np.int64), self.X.indices.astype(np.int64), self.X.data
+
 # %% ../nbs/05_train.ipynb #bc952346
 def covariates_of(
     net,         # a VAE
@@ -582,7 +596,7 @@ def epoch(self: Run,
 @patch
 def begin_epoch(self: Run):
     "Put the cells in a new order."
-    self.rows = self.order.permutation(self.shown)
+    self.rows = self.cells.shuffled(self.shown, self.order)
     self.tally = Tally(torch.zeros(2, device=self.device))
 
 # %% ../nbs/05_train.ipynb #e6fd29aa
@@ -820,9 +834,9 @@ def digest_cells(
     cells,  # from `Cells`
 ) -> str:
     "SHA-256 of all that the networks are shown."
-    X, told = cells.X, () if cells.covariates is None else (cells.covariates,)
-    parts = X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data
-    return sha256_of((*parts, cells.factor, cells.mean, cells.std, cells.prep.max_value, *told))
+    told = () if cells.covariates is None else (cells.covariates,)
+    known = cells.factor, cells.mean, cells.std, cells.prep.max_value
+    return sha256_of((*cells.parts(), *known, *told))
 
 # %% ../nbs/05_train.ipynb #2db09449
 def settings_of(

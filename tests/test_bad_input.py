@@ -300,7 +300,7 @@ BAD = [  # what, cells, call, error, what its sentence says
     ),
     ("one cell", lambda: cells(1), fit, ValueError, ["1 cell", "at least 2"]),
     ("a matrix", lambda: cells().X, fit, TypeError, ["AnnData", "csr_matrix"]),
-    ("a path", lambda: "my.h5ad", fit, TypeError, ["scvae.load('my.h5ad')"]),
+    ("a path", lambda: "my.h5ad", fit, FileNotFoundError, ["there is no file my.h5ad"]),
     ("layer", cells, lambda a: fit(a, layer="raw"), KeyError, ["no layer 'raw'"]),
     (
         "batch_key",

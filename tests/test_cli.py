@@ -115,7 +115,8 @@ def test_batches_of_two_columns_named_by_a_stranger(cells, tmp_path):
         adata.obs[column] = [values[i % 4] for i in range(300)]
     adata.write_h5ad(tmp_path/"my.h5ad")
     keys = ["--batch-key", "donor", "--batch-key", "chip <i>"]
-    run("fit", tmp_path/"my.h5ad", "-o", tmp_path/"run", *keys, "--epochs", "1", "--n-top-genes", "50")
+    short = ["--epochs", "1", "--n-top-genes", "50"]
+    run("fit", tmp_path/"my.h5ad", "-o", tmp_path/"run", *keys, *short)
     assert "chip &lt;i&gt;" in (tmp_path/"run/report.html").read_text()
     run("generate", tmp_path/"run", "-n", "40", "-o", tmp_path/"new.h5ad")
     made = anndata.read_h5ad(tmp_path/"new.h5ad").obs

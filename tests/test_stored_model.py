@@ -91,7 +91,8 @@ SETTINGS = {
     "depth_covariate": [1, None, "yes"],
     "sphere": [1, None, "yes"], "random_state": [-1, "0", 2**64, None],
     "batches": ["ab", None, [1, 2], ["a", "a"], [["a"]], []],
-    "batch_key": [None, 3, ["batch"], ["batch", 3], []], "layer": [3, ["counts"]], "options": [None, [], {"lr": [1]}],
+    "batch_key": [None, 3, ["batch"], ["batch", 3], []],
+    "layer": [3, ["counts"]], "options": [None, [], {"lr": [1]}],
     "mix_batches": [1, None, "yes"], "batch_clusters": [-1, "3", 2.5, 5, 10**9],
     "n_cells": ["50", -1], "data_sha256": [3], "key_added": [None],
 }

@@ -26,6 +26,9 @@ def drawing(m):
     return f'<figure class="drawing" {told}>{svg.strip()}</figure>'
 
 
+ALL_CODE = "<label><input type=checkbox id=all-code> Show all code</label>"
+
+
 def bar(stem):
     "The line under a chapter's title: where it comes from and how to have it."
     repo, name = f"{cfg['user']}/{cfg['repo']}", chapters.module(stem)
@@ -35,7 +38,7 @@ def bar(stem):
     first = f"(there, first run <code>%pip install git+https://github.com/{repo}</code>)"
     return (f'<p class="chapter-bar">Notebook {stem[:2]} · {exports * chapters.exports(stem)}<a '
             f'href="{file}" download>Download notebook</a> · <a href="{colab}">Open in Colab</a> '
-            f"<span>{first}</span> · <label><input type=checkbox id=all-code> Show all code</label></p>")
+            f"<span>{first}</span> · {ALL_CODE}</p>")
 
 
 def prose(text, above=""):

@@ -1,0 +1,216 @@
+"Cells that memory does not hold: the same model, little memory, nothing lost."
+import errno, os, signal, subprocess, sys, time
+import h5py, numpy as np, pytest
+import scvae
+from scvae.streaming import Scratch, opened, sample, source_of, statistics, write_synthetic
+
+QUICK = dict(n_top_genes=60, n_latent=3, hidden=(16,), epochs=2, progress=False, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    made = tmp_path_factory.mktemp("atlas")/"atlas.h5ad"
+    write_synthetic(made, n_cells=900, n_genes=200, n_types=3, depth=300.)
+    return made
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    "So few cells a block that a buffer does not hold all cells of these tests."
+    monkeypatch.setattr("scvae.streaming.BLOCK", 4)
+
+
+def whole(path, **how): return scvae.fit(path, stream=False, **QUICK | how)
+def streamed(path, **how): return scvae.fit(path, stream=True, **QUICK | how)
+def latents(vae): return vae.cells.obsm["X_scvae"]
+
+
+@pytest.mark.parametrize("how", [
+    {}, dict(likelihood="nb"), dict(batch_key="batch"), dict(n_top_genes=None), dict(norm="batch"),
+    dict(held_out=.2, patience=1), dict(contrast=.5), dict(thinning=.5), dict(key_added="Z")],
+    ids=lambda how: "-".join(how) or "usual")
+def test_streamed_is_the_same_model(path, how):
+    a, b = whole(path, **how), streamed(path, **how)
+    key = how.get("key_added", "X_scvae")
+    assert np.array_equal(a.cells.obsm[key], b.cells.obsm[key])
+    assert a.history.equals(b.history) and a.settings == b.settings
+
+
+def test_small_buffers_give_as_good_a_model(path, small_blocks):
+    "Other order, other numbers; the losses are alike."
+    usual, blocks = streamed(path, epochs=20), streamed(path, epochs=20, memory="30kB")
+    assert not usual.history.equals(blocks.history)
+    assert abs(blocks.history.recon.iloc[-1] / usual.history.recon.iloc[-1] - 1) < .02
+
+
+def test_a_saved_model_of_a_file_is_repeated_in_memory(path, tmp_path):
+    streamed(path).save(tmp_path/"model")
+    again = scvae.fitting.rerun(tmp_path/"model", path, progress=False)
+    assert again.attrs["agrees"] and again.attrs["exact"]
+
+
+def test_what_is_too_large_for_the_memory_given_is_streamed(path):
+    assert scvae.fit(path, **QUICK).cells.X is not None
+    assert scvae.fit(path, memory="1kB", **QUICK).cells.X is None
+    for wrong in ("much", -1, True):
+        with pytest.raises(ValueError, match="is no amount of memory"):
+            scvae.fit(path, memory=wrong, **QUICK)
+
+
+def test_files_are_joined_by_the_names_of_their_genes(path, tmp_path):
+    a = scvae.load(path)
+    first, second = a[:400], a[400:, ::-1]
+    for name, part in (("a", first), ("b", second)): part.copy().write_h5ad(tmp_path/f"{name}.h5ad")
+    files = [tmp_path/"a.h5ad", str(tmp_path/"b.h5ad")]
+    one, many = streamed(path), streamed(files)
+    assert one.settings["data_sha256"] == many.settings["data_sha256"]
+    assert np.allclose(latents(one), latents(many), atol=1e-3)
+    assert list(many.cells.obs["file"].unique()) == ["a.h5ad", "b.h5ad"]
+    assert np.allclose(one.encode(files), latents(one), atol=1e-4)
+    same = [scvae.fit(files, stream=flag, batch_key="file", **QUICK) for flag in (True, False)]
+    assert np.allclose(*map(latents, same), atol=1e-3)
+
+
+def test_genes_that_some_files_lack_are_left_out_or_refused(path, tmp_path):
+    a = scvae.load(path)
+    a[:, 20:].copy().write_h5ad(tmp_path/"fewer.h5ad")
+    with pytest.warns(UserWarning, match="180 genes are in all files"):
+        vae = streamed([path, tmp_path/"fewer.h5ad"])
+    assert vae.cells.shape == (1800, 180) and vae.cells.obs_names.is_unique
+    a.var_names = [f"other_{i}" for i in range(200)]
+    a.write_h5ad(tmp_path/"others.h5ad")
+    with pytest.raises(ValueError, match="0 genes in common"):
+        streamed([path, tmp_path/"others.h5ad"])
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda a: a.X.data.__setitem__(7, .5), "not whole numbers"),
+    (lambda a: a.X.data.__setitem__(7, np.nan), "NaN"),
+    (lambda a: a.X.data.__setitem__(slice(*a.X.indptr[800:802]), 0), "1 of 900 cells"),
+    (lambda a: setattr(a, "X", a.X.tocsc()), r"by genes \(CSC\)")])
+def test_what_cannot_be_streamed_is_said_in_one_sentence(path, tmp_path, change, says):
+    a = scvae.load(path)
+    change(a)
+    a.write_h5ad(tmp_path/"wrong.h5ad")
+    with pytest.raises(ValueError, match=says): streamed(tmp_path/"wrong.h5ad")
+
+
+def test_advice_names_the_layer_that_has_the_counts(path, tmp_path):
+    a = scvae.load(path)
+    a.layers["counts"] = a.X.copy()
+    a.X = a.X * .37
+    a.write_h5ad(tmp_path/"layers.h5ad")
+    with pytest.raises(ValueError, match="layer='counts'"): streamed(tmp_path/"layers.h5ad")
+    usual = streamed(path).settings["data_sha256"]
+    assert streamed(tmp_path/"layers.h5ad", layer="counts").settings["data_sha256"] == usual
+    assert streamed(tmp_path/"layers.h5ad", layer="auto").settings["data_sha256"] == usual
+
+
+def test_a_file_that_ends_early(path, tmp_path):
+    cut = tmp_path/"cut.h5ad"
+    cut.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match="cut.h5ad was cut short: copy or download"): streamed(cut)
+
+
+def test_a_file_that_ends_while_it_is_read(path, tmp_path):
+    "Cut, as by a network disk that goes away, once it is open."
+    a = scvae.load(path)
+    a.write_h5ad(tmp_path/"goes.h5ad")
+    with opened(tmp_path/"goes.h5ad") as cells:
+        source = source_of(["goes.h5ad"], [cells])
+        os.truncate(tmp_path/"goes.h5ad", 3000)
+        with pytest.raises(ValueError, match="goes.h5ad cannot be read to its end"):
+            statistics(source, 60)
+
+
+def test_a_disk_that_fills(path, monkeypatch):
+    def full(self, values): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    class Full:
+        write = full
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: Full())
+    with pytest.raises(OSError, match=r"scratch space in .*\(No space left"): streamed(path)
+
+
+def test_scratch_goes_with_the_process(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    streamed(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_run_goes_on_in_the_middle_of_an_epoch(path, tmp_path, small_blocks):
+    "SIGKILL between two steps: the checkpoint before it is taken up, with the same result."
+    more = dict(QUICK, epochs=3, batch_size=32, memory="30kB", stream=True)
+    code = ("import os, scvae\nfrom scvae.checkpoints import Checkpoint\n"
+            "from scvae import streaming\n"
+            "seen = []\nbatch = streaming.OnDisk.rows\n"
+            "def rows(self, some):\n"
+            "    seen.append(1)\n"
+            "    if len(seen) == 40: os.kill(os.getpid(), 9)\n"
+            "    return batch(self, some)\n"
+            "streaming.OnDisk.rows, streaming.BLOCK = rows, 4\n"
+            f"scvae.fit({str(path)!r}, checkpoint=Checkpoint({str(tmp_path/'state')!r}, every=0), "
+            f"**{more!r})")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-500:]
+    assert sorted(os.listdir(tmp_path/"state")) == ["README.txt", "fit.checkpoint", "fit.lock"]
+    resumed = scvae.fit(path, checkpoint=tmp_path/"state", resume=True, **more)
+    assert np.array_equal(latents(resumed), latents(scvae.fit(path, **more)))
+
+
+def test_a_checkpoint_of_other_cells_is_refused(path, tmp_path):
+    other = tmp_path/"other.h5ad"
+    write_synthetic(other, n_cells=900, n_genes=200, n_types=3, depth=300., random_state=1)
+    def stop(epoch, net): raise KeyboardInterrupt
+    kept = dict(checkpoint=tmp_path/"state")
+    with pytest.raises(KeyboardInterrupt): streamed(path, **kept, callback=stop)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        streamed(other, **kept, resume=True)
+
+
+def test_the_order_of_an_epoch_does_not_depend_on_time(path, monkeypatch, small_blocks):
+    "A slow reader gives the same model."
+    from scvae import streaming
+    usual, slow = streamed(path, memory="30kB"), streaming.checked_blocks
+    def slowly(*args, **how):
+        for block in slow(*args, **how):
+            time.sleep(.05)
+            yield block
+    monkeypatch.setattr(streaming, "checked_blocks", slowly)
+    assert np.array_equal(latents(usual), latents(streamed(path, memory="30kB")))
+
+
+PEAK = """
+import re, sys, threading, time, scvae
+from scvae import streaming
+def now(): return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+most, over = [0], threading.Event()
+def watch():
+    while not over.wait(.01): most[0] = max(most[0], now())
+streaming.MOST_VALUES = 10**5
+def fit(path): scvae.fit(path, n_top_genes=60, hidden=(8,), epochs=1, stream=True, progress=False)
+fit(sys.argv[1])
+before = now()
+threading.Thread(target=watch).start()
+fit(sys.argv[2])
+over.set()
+print(most[0] - before)"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux only")
+def test_memory_does_not_grow_with_the_counts(tmp_path):
+    "Anonymous memory at the peak of a fit, beyond that of a small one, in a process of its own."
+    small, large = tmp_path/"small.h5ad", tmp_path/"large.h5ad"
+    write_synthetic(small, 500, 600, depth=600.)
+    write_synthetic(large, 20_000, 600, depth=1500.)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PEAK, small, large],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+    with h5py.File(large) as file: whole_mb = 40 * len(file["X/data"]) / 2**20
+    assert float(done.stdout) < whole_mb / 3, (done.stdout, whole_mb)
+
+
+def test_a_sample_has_its_counts(path):
+    a, vae = scvae.load(path), streamed(path)
+    with opened(path) as cells: few = sample(source_of(["atlas"], [cells]), vae.cells, 50)
+    assert (few.X != a[few.obs_names].X).nnz == 0
+    assert "50 of 900 cells" in few.uns["scvae"]["title"]
