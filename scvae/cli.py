@@ -1292,8 +1292,7 @@ def generated_like(
     "New cells like given ones; obs says like which."
     from scvae.matching import columns_of
     opened = open_cells(cells, layer, vae.settings["layer"], round)
-    for column in columns_of(vae.settings["batch_key"]):
-        check_column(opened.adata, column, cells)
+    for c in columns_of(vae.settings["batch_key"]): check_column(opened.adata, c, cells)
     obs, like = opened.adata.obs, opened.adata.obs_names.repeat(n)
     X = vae.generate_like(counted(opened, round), n, random_state=seed, sample=sample)
     return X if sample else as_new_cells(vae, X, obs.loc[like].assign(like=like))

@@ -6,9 +6,9 @@
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD', 'ONE_EPOCH', 'LEAST_MIXED', 'MOST_LOOKED_AT',
            'REDO', 'POLICY', 'PAGE', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth',
            'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
-           'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'sampled', 'complete', 'open_run', 'title_of',
-           'headline', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table',
-           'latents_table', 'agreement_text', 'labelled', 'against', 'batches_text', 'plot_batch_shares',
+           'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'sampled', 'complete', 'batches_told',
+           'open_run', 'title_of', 'headline', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table',
+           'genes_table', 'latents_table', 'agreement_text', 'labelled', 'against', 'batches_text', 'plot_batch_shares',
            'plot_against', 'fit_defaults', 'fit_line', 'how_to_redo', 'template', 'blank_report', 'this_python',
            'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page',
            'check_report', 'check_label', 'run_report', 'failed_notebook', 'beside', 'has_batches', 'run_template',
@@ -261,6 +261,15 @@ def complete(
     if "scvae" not in adata.obs: cluster_cells(adata, key)
     adata.obs["log10 counts"] = np.log10(total_counts(counts_of(adata, layer).X))
 
+# %% ../nbs/17_reports.ipynb #b47c0a12
+def batches_told(
+    vae,    # SCVAE that knows batches
+    adata,  # cells
+):          # names, or "none" for all
+    "The batch of each cell, if the cells say it."
+    columns = columns_of(vae.settings["batch_key"])
+    return batch_names(adata.obs, columns) if set(columns) <= set(adata.obs) else "none"
+
 # %% ../nbs/17_reports.ipynb #9fd1d7b6
 def open_run(
     model_dir,         # folder of the model
@@ -273,10 +282,7 @@ def open_run(
     vae, adata = load_model(model_dir), sampled(load(adata_path), max_cells, random_state)
     complete(vae, adata)
     if label is not None: adata.obs[label] = column(adata, label).astype("category")
-    columns = columns_of(vae.settings["batch_key"])
-    told = set(columns) <= set(adata.obs)
-    names = batch_names(adata.obs, columns) if told else "none"
-    if vae.batches: adata.obs[batch_column(vae)] = names
+    if vae.batches: adata.obs[batch_column(vae)] = batches_told(vae, adata)
     return vae, adata
 
 # %% ../nbs/17_reports.ipynb #21a2b602

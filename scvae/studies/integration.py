@@ -297,9 +297,10 @@ def means_of(
     table = rows.groupby(["dataset", "method"])[measure].mean().unstack()
     return table.reindex(columns=[m for m in METHODS if m in table])
 
-# %% ../../nbs/48_integration.ipynb #d0711e4b
+# %% ../../nbs/48_integration.ipynb #b47c0a13
 RIVALS = ("harmony", "combat", "scvi", "scvi_2x30")
 
+# %% ../../nbs/48_integration.ipynb #d0711e4b
 def integration_margins(
     rows,  # as recorded
     measures=("total", "batch", "bio", "scgraph"),  # columns
