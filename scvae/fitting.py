@@ -1307,9 +1307,8 @@ def finish_fit(
     Z, overlap = embed(net, cells), None
     if settings["batch_clusters"]: Z, overlap = mixed(Z, adata, settings)
     adata.obsm[settings["key_added"]] = Z
-    said = adata.uns.get("scvae")
-    said = dict(said) if isinstance(said, dict) else {}
-    adata.uns["scvae"] = said | {"fit": json.dumps(settings | {"scvae": version()})}
+    said = adata.uns["scvae"] if isinstance(adata.uns.get("scvae"), dict) else {}
+    adata.uns["scvae"] = dict(said) | {"fit": json.dumps(settings | {"scvae": version()})}
     return SCVAE(net, prep, history, settings, overlap)
 
 # %% ../nbs/11_fitting.ipynb #33e1302f
