@@ -1389,7 +1389,7 @@ def decoded_blocks(
     block=4096,  # cells decoded at once
 ):        # yields arrays, n_cells x genes
     "Decoded expression at unit variance, as no batch in particular, some cells at a time."
-    mean, std = vae.prep.mean, vae.prep.std
+    mean, std = np.float32(vae.prep.mean), np.float32(vae.prep.std)
     for start in range(0, len(Z), block):
         out = vae.decode(Z[start:start + block])
         yield (np.log1p(out) - mean) / std if vae.net.likelihood.counts else out
@@ -1420,9 +1420,8 @@ def components(self: SCVAE,
     if not is_whole(n_components, 1, len(self.genes)): raise ValueError(
         f"n_components is {n_components!r}: give a whole number up to {len(self.genes)}.")
     Z = self.encode(adata, layer)
-    mean, axes = axes_of(decoded_blocks(self, Z), n_components)
-    found = np.concatenate([(X - mean) @ axes for X in decoded_blocks(self, Z)])
-    adata.obsm[key_added] = found.astype(np.float32)
+    mean, axes = map(np.float32, axes_of(decoded_blocks(self, Z), n_components))
+    adata.obsm[key_added] = np.concatenate([(X - mean) @ axes for X in decoded_blocks(self, Z)])
     return adata.obsm[key_added]
 
 # %% ../nbs/11_fitting.ipynb #053fd7d6
