@@ -113,7 +113,7 @@ def _synthetic_adata(X, profile, obs, groups):
     return adata
 
 # %% ../nbs/00_data.ipynb #96708c76
-def drawn(
+def _drawn(
     n_cells, n_genes, n_types, n_subtypes, n_batches, depth, theta, batch_effect,
     random_state,  # all of them as in `synthetic`
 ) -> tuple:        # blocks of counts, drawn one after the other; profile, obs, names of profiles
@@ -128,6 +128,13 @@ def drawn(
     blocks = _draw_counts(rng, total, profile.reshape(-1, n_genes), group, theta)
     return blocks, profile, *_truth(profile, subtype, batch, total, n_subtypes)
 
+# %% ../nbs/00_data.ipynb #b47c0a16
+def drawn(
+    **said,  # all arguments of `synthetic`, by name
+) -> tuple:  # blocks of counts, drawn one after the other; profile, obs, names of profiles
+    "What `synthetic` is made of, for those who write it to a file block by block."
+    return _drawn(**said)
+
 # %% ../nbs/00_data.ipynb #883e2550
 def synthetic(
     n_cells=3000,    # cells
@@ -141,7 +148,7 @@ def synthetic(
     random_state=0,  # the same number gives the same matrix
 ):  # AnnData with the truth in `obs` and in `varm['profile']`
     "Negative-binomial counts of nested cell types with depth and batch effects."
-    blocks, *said = drawn(**locals())
+    blocks, *said = _drawn(**locals())
     return _synthetic_adata(sparse.vstack(list(blocks), format="csr"), *said)
 
 # %% ../nbs/00_data.ipynb #20e43d0c

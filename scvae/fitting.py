@@ -8,18 +8,18 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FIL
            'SCVI_METHODS', 'SCVAE', 'batches_of', 'check_finite', 'posterior', 'batch_columns', 'covariates',
            'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth', 'own_batch', 'check_shown',
            'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression', 'mean_over', 'averaged',
-           'depths_of', 'are_depths', 'check_new', 'random_batches', 'known_depths', 'depths_for', 'check_sampled',
-           'from_prior', 'batch_table', 'counts_from_prior', 'expected_like', 'counts_drawn', 'new_cells', 'posteriors',
-           'counts_like', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays',
-           'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options',
-           'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'genes_in',
-           'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from', 'find_variance',
-           'history_from', 'overlap_from', 'load_model', 'check_device', 'resolved', 'check_options', 'options_from',
-           'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
-           'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
-           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'decoded_blocks', 'axes_of',
-           'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches', 'known_depths', 'depths_for',
+           'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells', 'posteriors', 'mean_slope',
+           'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays', 'check_whole', 'check_size',
+           'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'are_columns', 'check_said', 'raw_header',
+           'header_of', 'header_for', 'overlap_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged',
+           'numbers_of', 'read_model', 'prep_from', 'find_variance', 'history_from', 'overlap_from', 'load_model',
+           'check_device', 'resolved', 'check_options', 'options_from', 'check_sizes', 'as_json', 'as_weight',
+           'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit',
+           'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit',
+           'determining', 'fit_settings', 'decoded_blocks', 'axes_of', 'parts_of_run', 'cells_for', 'check_record',
+           'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of', 'latents_apart',
+           'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -374,16 +374,24 @@ def averaged(
 # %% ../nbs/11_fitting.ipynb #664b48a8
 REMEMBERED = 500  # cells of a fit whose depth and batch a model keeps
 
+def remembered(
+    n_cells,   # of the fit
+    settings,  # of the fit
+) -> np.ndarray:  # numbers of cells; none for Gaussian likelihoods, which have no depth
+    "Which cells they are: the same for the same number of cells."
+    if not make_likelihood(settings["likelihood"], 1).counts: return np.arange(0)
+    return np.random.default_rng(0).permutation(n_cells)[:REMEMBERED]
+
+# %% ../nbs/11_fitting.ipynb #b47c0a14
 def depths_of(
-    cells,     # AnnData, counts in X
+    cells,     # AnnData of those that are remembered, counts in X
     prep,      # fitted Preprocessor
     settings,  # of the fit
-) -> list:     # of (counts, counts in the model's genes, number of the batch) for each; or empty
-    "Depth and batch of some cells, to draw new ones from; none for Gaussian likelihoods."
-    if not make_likelihood(settings["likelihood"], 1).counts: return []
-    rows = np.random.default_rng(0).permutation(cells.n_obs)[:REMEMBERED]
-    X, batch = cells.X[rows], one_hot(cells[rows], settings["batch_key"], settings["batches"])
-    batch = np.zeros(len(rows)) if batch is None else batch.argmax(1)
+) -> list:     # of (counts, counts in the model's genes, number of the batch) for each
+    "Depth and batch of cells, to draw new ones from."
+    if not cells.n_obs: return []
+    X, batch = cells.X, one_hot(cells, settings["batch_key"], settings["batches"])
+    batch = np.zeros(cells.n_obs) if batch is None else batch.argmax(1)
     within = X[:, np.flatnonzero(prep.highly_variable)].sum(1).A1
     return np.stack([X.sum(1).A1, within, batch], 1).astype(int).tolist()
 
@@ -423,7 +431,7 @@ def generate(self: SCVAE,
 ):  # n_cells x genes; with sample AnnData, with the batch of each in obs
     "New cells from the prior: expected expression on the scale of `decode`, or counts."
     check_new(self, n_cells, random_state, sample)
-    if sample: return counts_from_prior(self, n_cells, batch, random_state, depth)
+    if sample: return _counts_from_prior(self, n_cells, batch, random_state, depth)
     told = covariates(self, n_cells, random_batches(self, n_cells, batch, random_state))
     return model.generate(self.net, n_cells, int(random_state), told).cpu().numpy()
 
@@ -500,7 +508,7 @@ def batch_table(
     return pd.DataFrame([parts_of_name(name, len(columns)) for name in names], columns=columns)
 
 # %% ../nbs/11_fitting.ipynb #26654b0d
-def counts_from_prior(vae, n_cells, batch, random_state, depth):
+def _counts_from_prior(vae, n_cells, batch, random_state, depth):
     "New cells from the prior, with counts; an AnnData. What is given is as in `generate`."
     rng, columns = np.random.default_rng(random_state), None
     obs = pd.DataFrame(index=range(n_cells))
@@ -525,11 +533,11 @@ def generate_like(self: SCVAE,
     check_new(self, n_cells, random_state, sample)
     batch = own_batch(self, adata)
     check_dense(self, adata.n_obs * n_cells)
-    like = counts_like if sample else expected_like
+    like = _counts_like if sample else _expected_like
     return like(self, adata, n_cells, layer, int(random_state), batch)
 
 # %% ../nbs/11_fitting.ipynb #e001e726
-def expected_like(vae, adata, n_cells, layer, seed, batch):
+def _expected_like(vae, adata, n_cells, layer, seed, batch):
     "What is expected of cells like given ones, n_cells of each; batch is one-hot, or None."
     several = None if batch is None else batch.repeat(n_cells, 0)
     told = covariates(vae, adata.n_obs * n_cells, several)
@@ -580,7 +588,7 @@ def posteriors(
     return [None if column[0] is None else several(column) for column in zip(*parts)]
 
 # %% ../nbs/11_fitting.ipynb #2cd52b6b
-def counts_like(vae, adata, n_cells, layer, seed, batch):
+def _counts_like(vae, adata, n_cells, layer, seed, batch):
     "Cells like given ones, with counts: latents from the posterior, depth and batch of the cell."
     mu, log_var, depth, told = posteriors(vae, adata, n_cells, layer, batch)
     noise = torch.Generator(vae.device).manual_seed(seed)
@@ -1216,7 +1224,8 @@ def prepare_fit(
     check_room(cells, n_genes, s)
     prep = Preprocessor(None if most is None else n_genes).fit(cells, check=False)
     found = dict(n_cells=cells.n_obs, data_sha256=data_sha256(cells))
-    return cells, prep, s | found | dict(depths=depths_of(cells, prep, s))
+    few = cells[remembered(cells.n_obs, s)]
+    return cells, prep, s | found | dict(depths=depths_of(few, prep, s))
 
 # %% ../nbs/11_fitting.ipynb #99e415b2
 def check_settings(

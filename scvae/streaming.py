@@ -8,8 +8,8 @@ __all__ = ['MATRICES', 'MOST_VALUES', 'BLOCK', 'LEAST_BLOCKS', 'MEMORY', 'A_COUN
            'shared_genes', 'Source', 'check_rows', 'joined_obs', 'joined_tables', 'check_there', 'source_of', 'ahead',
            'read_to_the_end', 'Passing', 'statistics', 'Scratch', 'to_scratch', 'Streamed', 'OnDisk', 'as_bytes',
            'is_disk', 'paths_of', 'can_stream', 'check_stream', 'is_small', 'sources', 'streams', 'arguments_of',
-           'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'hand_over', 'fit_from', 'fit',
-           'encode_blocks', 'cluster_sample', 'sample']
+           'depths_in', 'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'hand_over', 'fit_from',
+           'fit', 'encode_blocks', 'cluster_sample', 'sample']
 
 # %% ../nbs/22_streaming.ipynb #67c06059
 import inspect, os, re, reprlib, tempfile, warnings
@@ -32,8 +32,9 @@ from .counts import Digest, checked_blocks, gene_names, n_stored, place_of
 from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
 from .files import FULL, as_path, check_readable, writing
-from .fitting import (SCVAE, as_json, check_cells, check_settings, determining, finish_fit,
-                           options_from, settings_from, warn_cells, with_found)
+from .fitting import (SCVAE, as_json, check_cells, check_settings, depths_of, determining,
+                           finish_fit, options_from, remembered, settings_from, warn_cells,
+                           with_found)
 from .fitting import fit as fit_in_memory
 from .hdf5 import check_hdf5
 
@@ -588,6 +589,20 @@ def arguments_of(
     own = {n: given.get(n, p.default) for n, p in every.items() if n not in training}
     return own | dict(adata=None, options=None), {n: v for n, v in given.items() if n not in own}
 
+# %% ../nbs/22_streaming.ipynb #b47c0a15
+def depths_in(
+    source,    # Source
+    prep,      # fitted Preprocessor
+    settings,  # of the fit
+) -> list:     # as of `depths_of`
+    "Depth and batch of those cells that a fit remembers."
+    rows = remembered(source.adata.n_obs, settings)
+    if not len(rows): return []
+    order = np.sort(rows)
+    X = sparse.vstack(list(source.some(order)), format="csr")[np.searchsorted(order, rows)]
+    X.data = np.rint(X.data)
+    return depths_of(AnnData(X, obs=source.adata.obs.iloc[rows]), prep, settings)
+
 # %% ../nbs/22_streaming.ipynb #d33fae7c
 def prepare_streamed(
     source,    # Source
@@ -604,7 +619,8 @@ def prepare_streamed(
     warn_cells(bare, options)
     s = as_json(with_found(settings, bare) | dict(options=asdict(options)))
     known = statistics(source, most and n_genes, progress)
-    return known, s | dict(n_cells=bare.n_obs, data_sha256=known[2])
+    depths = depths_in(source, known[0], s)
+    return known, s | dict(n_cells=bare.n_obs, data_sha256=known[2], depths=depths)
 
 # %% ../nbs/22_streaming.ipynb #ae8de21e
 def scratch_folder(
