@@ -19,11 +19,11 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update',
            'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold',
            'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
-           'checked', 'called', 'is_streamed', 'check_streamed', 'stream_into', 'sample_into', 'fit_into', 'outcome',
-           'files_text', 'fit_text', 'fit_command', 'run_fit', 'with_counts', 'fill', 'at', 'open_model', 'model_of',
-           'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like',
-           'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map',
-           'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
+           'columns_wanted', 'checked', 'called', 'is_streamed', 'check_streamed', 'stream_into', 'sample_into',
+           'fit_into', 'outcome', 'files_text', 'fit_text', 'fit_command', 'run_fit', 'with_counts', 'fill', 'at',
+           'open_model', 'model_of', 'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated',
+           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
+           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
            'report_command', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command',
            'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows',
            'show_founding', 'summaries']
@@ -744,6 +744,8 @@ def check_update(
     cells,  # what is to be updated
 ):
     "Raise a ValueError unless it is a file that latents can be added to."
+    if isinstance(cells, list): raise ValueError(
+        f"--update adds the latents to one file, and {len(cells)} are given: " + NO_UPDATE)
     path = Path(cells)
     if path.suffix != ".h5ad" or not path.is_file():
         raise ValueError(f"--update adds the latents to an .h5ad file, and {cells} is none: "
@@ -949,19 +951,25 @@ class Wanted(NamedTuple):
     overwrite: bool    # whether a run that is there may be replaced
     resume: bool       # whether to go on with a fit that was stopped
     again: str         # the line of the shell that goes on with it
-    stream: bool = None  # whether cells are read block by block; None: as memory allows
-    memory: str = "4GB"  # that cells may take
+    stream: bool       # whether cells are read block by block; None: as memory allows
+    memory: str        # that cells may take
+
+# %% ../nbs/19_cli.ipynb #dcf5bc6b
+def columns_wanted(
+    wanted,  # Wanted
+) -> list:   # None stands for nothing
+    "The columns of obs that a fit needs."
+    from scvae.matching import columns_of
+    return [wanted.label, *columns_of(wanted.settings["batch_key"])]
 
 # %% ../nbs/19_cli.ipynb #0f003bbc
 def checked(
     wanted,  # Wanted
 ) -> Opened:
     "The cells, once it is certain that all that is wanted can be done with them."
-    from scvae.matching import columns_of
-    s = wanted.settings
-    opened = open_cells(wanted.cells, wanted.layer, None, s["round_counts"], wanted.least)
-    for column in (wanted.label, *columns_of(s["batch_key"])):
-        check_column(opened.adata, column, wanted.cells)
+    round = wanted.settings["round_counts"]
+    opened = open_cells(wanted.cells, wanted.layer, None, round, wanted.least)
+    for column in columns_wanted(wanted): check_column(opened.adata, column, wanted.cells)
     check_free(opened, ADDED)
     if wanted.update: check_same_cells(opened)
     check_writable(opened)
@@ -998,7 +1006,7 @@ def check_streamed(
         "--min-counts and --min-genes do not go with streamed cells: write the cells that have "
         "enough first, as in `scvae data CELLS --min-counts 500 -o cells.h5ad`")
     name = called(wanted.cells)
-    for column in (wanted.label, wanted.settings["batch_key"]): check_column(adata, column, name)
+    for column in columns_wanted(wanted): check_column(adata, column, name)
     check_free(Opened(adata, None, name, None), ADDED)
     check_writable(Opened(adata, None, name, None))
 
@@ -1296,7 +1304,6 @@ def generated_like(
     obs, like = opened.adata.obs, opened.adata.obs_names.repeat(n)
     X = vae.generate_like(counted(opened, round), n, random_state=seed, sample=sample)
     return X if sample else as_new_cells(vae, X, obs.loc[like].assign(like=like))
-
 
 # %% ../nbs/19_cli.ipynb #d2bffe9f
 HowMany = Annotated[int, typer.Option("-n", "--n-cells", min=1, help=(

@@ -6,12 +6,13 @@
 __all__ = ['NOISE', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored', 'Digest',
            'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_copied', 'places_of',
            'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks', 'check_counts', 'counts_of',
-           'check_values', 'gene_names']
+           'check_values', 'gene_names', 'noted', 'noted_labels']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, warnings
 import numpy as np
 from anndata import AnnData
+from collections.abc import Mapping
 from pathlib import Path
 from scipy import sparse
 from typing import NamedTuple
@@ -577,6 +578,22 @@ def gene_names(
     names = data.var_names.to_numpy(dtype=object)
     numbered = len(names) and names[0] == "0" and all(x == str(i) for i, x in enumerate(names))
     return None if numbered else names
+
+# %% ../nbs/81_counts.ipynb #32113045
+def noted(
+    adata,   # cells
+) -> dict:
+    "What stands in uns['scvae'], if that is what we write there."
+    said = adata.uns.get("scvae")
+    return dict(said) if isinstance(said, Mapping) else {}
+
+def noted_labels(
+    adata,     # cells
+    usual=(),  # columns to look for where nothing is noted
+) -> list:     # of str
+    "The columns of obs that are noted to hold types, as far as they are there."
+    found = np.ravel(np.asarray(noted(adata).get("labels", usual), dtype=object))
+    return [str(name) for name in found if isinstance(name, str) and name in adata.obs]
 
 # %% ../nbs/81_counts.ipynb #81cf13d6
 document(__name__)

@@ -13,7 +13,7 @@ from scipy import sparse
 from .docments import document
 
 # %% ../nbs/00_data.ipynb #da91e19d
-from .counts import as_csr, check_counts, data_sha256
+from .counts import as_csr, check_counts, data_sha256, noted_labels
 from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_islets_mouse,
                            load_cbmc, load_pbmc68k, load_zeisel, load_zeisel4k, new_adata,
                            read_cells)
@@ -47,7 +47,7 @@ def describe(
     label=None,  # column of obs to group by; None: the first of uns["scvae"]["labels"], if any
 ):  # DataFrame, a row for each group and one for all cells
     "Cells, median depth, median number of genes seen, and share of zeros."
-    if label is None: label = next(iter(adata.uns.get("scvae", {}).get("labels", [])), None)
+    if label is None: label = next(iter(noted_labels(adata)), None)
     cells, rows = _cell_table(adata), {}
     if label is not None:
         check_column(adata, label, "adata")

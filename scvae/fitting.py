@@ -34,7 +34,7 @@ from scipy import sparse
 # %% ../nbs/11_fitting.ipynb #8221d4b3
 from .checkpoints import checkpoint_of
 from .colors import as_line, listed
-from .counts import check_copied, counts_of, data_sha256
+from .counts import check_copied, counts_of, data_sha256, noted
 from .docments import delegates, document, patch
 from .files import (as_path, atomic, check_known, check_memory, check_readable, load_tensors,
                          save_tensors)
@@ -1316,8 +1316,7 @@ def finish_fit(
     Z, overlap = embed(net, cells), None
     if settings["batch_clusters"]: Z, overlap = mixed(Z, adata, settings)
     adata.obsm[settings["key_added"]] = Z
-    said = adata.uns["scvae"] if isinstance(adata.uns.get("scvae"), dict) else {}
-    adata.uns["scvae"] = dict(said) | {"fit": json.dumps(settings | {"scvae": version()})}
+    adata.uns["scvae"] = noted(adata) | {"fit": json.dumps(settings | {"scvae": version()})}
     return SCVAE(net, prep, history, settings, overlap)
 
 # %% ../nbs/11_fitting.ipynb #33e1302f
@@ -1428,6 +1427,7 @@ def components(self: SCVAE,
     "Principal components of decoded expression: what cells express, without noise and batches."
     if not is_whole(n_components, 1, len(self.genes)): raise ValueError(
         f"n_components is {n_components!r}: give a whole number up to {len(self.genes)}.")
+    check_copied(adata)
     Z = self.encode(adata, layer)
     mean, axes = map(np.float32, axes_of(decoded_blocks(self, Z), n_components))
     adata.obsm[key_added] = np.concatenate([(X - mean) @ axes for X in decoded_blocks(self, Z)])

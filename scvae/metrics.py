@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 # %% ../nbs/07_metrics.ipynb #e0667f76
 from .clustering import check_clusterer, check_rep, cluster, neighbor_graph
 from .colors import UNLABELLED_COLOR, as_figure_text, listed, type_colors
+from .counts import noted_labels
 from .docments import document
 
 # %% ../nbs/07_metrics.ipynb #38601b7b
@@ -118,8 +119,7 @@ def score_latent(
 # %% ../nbs/07_metrics.ipynb #12259814
 def _label_columns(adata, label):
     "The names of the label columns, of which all exist"
-    about = adata.uns.get("scvae", {})
-    if label is None: label = about.get("labels", []) if isinstance(about, dict) else []
+    if label is None: label = noted_labels(adata)
     label = [label] if isinstance(label, str) else list(label)
     if not label:
         raise ValueError("No label column is named; pass label=, one or several of "

@@ -16,7 +16,7 @@ from anndata import AnnData
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed, type_colors
-from .counts import counts_of
+from .counts import check_copied, counts_of, noted
 from .docments import document
 from .matching import align
 from .metrics import MOST_NAMED, largest_groups, plot_umap, umap
@@ -79,6 +79,7 @@ def cluster_cells(
     random_state=0,         # seed of the clusterer
 ):
     "Write Leiden clusters of a representation to adata.obs; cluster 0 is the largest"
+    check_copied(adata)
     Z = representation(adata, use_rep)
     found = by_size(cluster(Z, "leiden", resolution=resolution, random_state=random_state))
     names = [str(c) for c in range(found.max() + 1)]
@@ -136,8 +137,9 @@ def add_umap(
     random_state=0,     # seed of the layout
 ) -> str:               # key of obsm
     "Write the UMAP of a representation to adata.obsm, unless the one of this fit and seed is there"
+    check_copied(adata)
     Z, key = representation(adata, use_rep), f"{use_rep}_umap"
-    fit = adata.uns.get("scvae", {}).get("fit")
+    fit = noted(adata).get("fit")
     origin = hashlib.sha256(f"{use_rep} {random_state} {fit}".encode()).hexdigest()
     if key not in adata.obsm or adata.uns.get(key) != origin:
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), origin

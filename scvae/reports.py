@@ -33,7 +33,7 @@ from .fitting import about, environment, fit, load_model, version
 from .matching import batch_name, batch_names, columns_of
 from .metrics import MOST_NAMED, plot_confusion
 from .plots import cluster_cells, column, top_genes
-from .counts import counts_of
+from .counts import counts_of, noted
 from .files import as_path, atomic, needs
 
 # %% ../nbs/17_reports.ipynb #51f5d4f7
@@ -290,8 +290,7 @@ def title_of(
     adata,  # cells
 ) -> str:
     "What the cells are called."
-    about = adata.uns.get("scvae", {})
-    return str(about.get("title", "cells")) if hasattr(about, "get") else "cells"
+    return str(noted(adata).get("title", "cells"))
 
 # %% ../nbs/17_reports.ipynb #abb7fffb
 def headline(

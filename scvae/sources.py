@@ -24,7 +24,8 @@ from .docments import document
 # %% ../nbs/82_sources.ipynb #c854feaa
 from .colors import listed
 from .files import as_path, atomic, check_memory, check_readable, file_sha256, writing
-from .counts import as_csr, check_structure, count_fault, data_sha256
+from .counts import (as_csr, check_structure, count_fault, data_sha256, noted,
+                          noted_labels)
 from .hdf5 import check_h5ad, check_hdf5
 from .tables import (PACKED, Unreadable, explained, keep_genes, open_bytes, read_mtx_cells,
                           read_table, unpacked_name, unzipped)
@@ -834,9 +835,7 @@ def _with_matrix(adata):
 
 def _origin(adata, path):
     "What an AnnData is and where it came from; a file that we wrote says part of it itself."
-    said = adata.uns.get("scvae")
-    said = dict(said) if isinstance(said, dict) else {}
-    labels = [str(label) for label in said.get("labels", LABELS) if label in adata.obs]
+    said, labels = noted(adata), noted_labels(adata, LABELS)
     sha256 = file_sha256(path) if path.is_file() else data_sha256(_with_matrix(adata))
     return {**said, "name": _short_name(path), "title": str(said.get("title", path.name)),
             "source": str(path), "sha256": sha256, "labels": labels,

@@ -28,7 +28,8 @@ from tqdm.auto import tqdm
 # %% ../nbs/22_streaming.ipynb #f158ee4a
 from .checkpoints import checkpoint_of
 from .clustering import RESOLUTION, by_size, cluster
-from .counts import Digest, checked_blocks, gene_names, n_stored, place_of
+from .counts import (Digest, check_copied, checked_blocks, gene_names, n_stored, noted,
+                          noted_labels, place_of)
 from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
 from .files import FULL, as_path, check_readable, writing
@@ -222,8 +223,9 @@ def joined_tables(
     with warnings.catch_warnings(action="ignore"):  # names that are not unique
         adata = AnnData(obs=joined_obs(names, cells).copy(), var=var)
         if not adata.obs_names.is_unique: adata.obs_names_make_unique()
-    said = dict(cells[0].uns.get("scvae", {})) if len(names) == 1 else {}
-    labels = [label for label in said.get("labels", LABELS) if label in adata.obs]
+    said = noted(cells[0]) if len(names) == 1 else {}
+    adata.uns["scvae"] = said
+    labels = noted_labels(adata, LABELS)
     about = dict(title=", ".join(names), source=", ".join(names), labels=labels, counts=False)
     adata.uns["scvae"] = dict(name=names[0]) | said | about
     return adata
@@ -677,7 +679,7 @@ def hand_over(
     if not isinstance(cells, AnnData): vae.cells = fitted
     elif fitted is not cells:
         cells.obsm[vae.settings["key_added"]] = fitted.obsm[vae.settings["key_added"]]
-        cells.uns["scvae"] = dict(cells.uns.get("scvae", {})) | {"fit": fitted.uns["scvae"]["fit"]}
+        cells.uns["scvae"] = noted(cells) | {"fit": fitted.uns["scvae"]["fit"]}
     return vae
 
 # %% ../nbs/22_streaming.ipynb #b3ea71eb
@@ -689,6 +691,7 @@ def fit_from(
 ) -> SCVAE:
     "Fit to cells that are streamed, or read whole where there is room."
     place = options.get("layer"), options.get("round_counts", False)
+    if isinstance(cells, AnnData): check_copied(cells)
     with sources(cells, stream, memory, *place) as source:
         if streams(source, stream, memory):
             return hand_over(fit_streamed(source, memory, options), source.adata, cells)
@@ -722,14 +725,14 @@ def encode_blocks(
     source,  # Source of one file
 ) -> np.ndarray:  # n_cells x n_latent
     "Latents of cells on disk."
-    obs, var, found, at = source.adata.obs, source.places[0].var, [], 0
+    obs, var, at = source.adata.obs, source.places[0].var, 0
+    Z = np.empty((len(obs), vae.settings["n_latent"]), np.float32)
     for block in source.blocks():
-        some = obs.iloc[at:at + block.shape[0]]
+        some = slice(at, at := at + block.shape[0])
         with warnings.catch_warnings():
-            if at: warnings.simplefilter("ignore")  # what was said of the first block
-            found.append(encode_in_memory(vae, AnnData(block, obs=some, var=var)))
-        at += len(some)
-    return np.concatenate(found)
+            if some.start: warnings.simplefilter("ignore")  # what was said of the first block
+            Z[some] = encode_in_memory(vae, AnnData(block, obs=obs.iloc[some], var=var))
+    return Z
 
 # %% ../nbs/22_streaming.ipynb #79bd5ece
 @patch

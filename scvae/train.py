@@ -867,8 +867,10 @@ def embed(
 ) -> np.ndarray:  # n_cells x n_latent, float32
     "Posterior means."
     net.eval()
-    batches = (cells.batch(rows) for rows in minibatches(np.arange(len(cells)), 1024))
-    return np.concatenate([net.encode(batch.x)[0].cpu().numpy() for batch in batches])
+    Z = np.empty((len(cells), len(net.mean.weight)), np.float32)  # small parts would scatter memory
+    for rows in minibatches(np.arange(len(cells)), 1024):
+        Z[rows] = net.encode(cells.batch(rows).x)[0].cpu().numpy()
+    return Z
 
 # %% ../nbs/05_train.ipynb #855aa86e
 document(__name__)

@@ -214,3 +214,47 @@ def test_a_sample_has_its_counts(path):
     with opened(path) as cells: few = sample(source_of(["atlas"], [cells]), vae.cells, 50)
     assert (few.X != a[few.obs_names].X).nnz == 0
     assert "50 of 900 cells" in few.uns["scvae"]["title"]
+
+
+def shell(*args):
+    "Exit code and messages of a command."
+    done = subprocess.run([sys.executable, "-m", "scvae", *map(str, args)], capture_output=True,
+                          text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_the_shell_streams_batches_of_two_columns(path, tmp_path):
+    quick = ["--epochs", 1, "--n-top-genes", 60, "--no-report", "--stream"]
+    keys = ["--batch-key", "batch", "--batch-key"]
+    code, _ = shell("fit", path, "-o", tmp_path/"run", *quick, *keys, "type")
+    assert code == 0 and len(scvae.load_model(tmp_path/"run"/"model").batches) > 3
+    code, said = shell("fit", path, "-o", tmp_path/"other", *quick, *keys, "chip")
+    assert code == 2 and "no obs column 'chip'" in said
+    code, said = shell("fit", path, path, "-o", tmp_path/"other", *quick, "--update")
+    assert code == 2 and "--update adds the latents to one file, and 2 are given" in said
+
+
+@pytest.mark.parametrize("said", ["a word", np.array([1, 2]), 3, {"labels": 5}, {"labels": [[1]]}],
+                         ids=str)
+def test_what_a_stranger_noted_is_no_obstacle(path, tmp_path, said):
+    adata = scvae.load(path)
+    adata.uns["scvae"] = said
+    adata.write_h5ad(tmp_path/"own.h5ad")
+    for cells in (adata, tmp_path/"own.h5ad"): streamed(cells)
+    whole(tmp_path/"own.h5ad")
+    scvae.data.describe(adata)
+    scvae.plots.add_umap(adata)
+    adata.uns["scvae"] = said
+    scvae.plots.cluster_cells(adata)
+    with pytest.raises(ValueError, match="No label column is named"): scvae.score(adata)
+
+
+def test_what_cannot_be_written_to_is_refused_before_the_work(path):
+    adata = scvae.load(path)
+    vae = whole(path)
+    adata.obsm["X_scvae"] = latents(vae)
+    view = lambda: adata[:, ::-1][np.arange(500)]
+    for work in (streamed, scvae.plots.cluster_cells, scvae.plots.add_umap, vae.components,
+                 lambda cells: scvae.fit(cells, **QUICK)):
+        with pytest.raises(ValueError, match="scipy cannot copy"): work(view())
