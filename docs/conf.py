@@ -51,6 +51,7 @@ html_domain_indices = False
 html_static_path = [str(root/"docs/static")]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
+html_search_scorer = str(root/"docs/scorer.js")
 html_copy_source = html_show_sourcelink = False
 html_baseurl = f"{cfg['doc_host']}{cfg['doc_baseurl']}/"
 html_math_renderer = "mathml"

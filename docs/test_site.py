@@ -260,7 +260,7 @@ def test_who_is_cited_is_found_in_the_bibliography(parsed):
 def test_page_is_light(browser, base, page):
     browser.call("Network.clearBrowserCache")
     browser.open(base + page)
-    assert browser.weight() < 800_000, "too much before the reader has scrolled"
+    assert browser.weight() < 1_000_000, "too much before the reader has scrolled"
     browser.js(EAGER)
     browser.settle()
     assert browser.weight() < 1_100_000, "too much with all pictures"
