@@ -125,7 +125,7 @@ FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrit
          "stream": "--stream"}  # options without a value
 SET = ("batch_size lr lr_schedule schedule cap clock free_bits contrast temperature thinning "
        "held_out patience precision hidden dropout norm "  # options of `fit` for --set
-       "depth_covariate sphere mix_batches").split()
+       "depth_covariate sphere space mix_batches").split()
 
 # %% ../nbs/19_cli.ipynb #31a05d58
 PYTHON = [  # what the library says -> what a shell needs; in this order

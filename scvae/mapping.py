@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .counts import check_copied
 from .docments import document, patch
-from .fitting import SCVAE, posterior
+from .fitting import SCVAE, placed, posterior
 from .matching import batch_names, columns_of, memberships
 
 # %% ../nbs/20_mapping.ipynb #20e5288e
@@ -153,7 +153,7 @@ def map(self: SCVAE,
     check_copied(query)
     key = self.settings["key_added"]
     there = None if reference is None else latents_in(reference, key, "reference")
-    Z = laid_on(self, query, posterior(self, query, layer)[0])
+    Z = placed(self, laid_on(self, query, posterior(self, query, layer)[0]))
     query.obs = with_distance(query.obs, there, Z)
     query.obsm[key] = Z
     return query

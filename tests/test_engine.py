@@ -6,7 +6,8 @@ import scvae
 from scvae.train import ENGINE
 
 path = Path(__file__).parent/"fixtures"/"engine.json"
-SMALL = dict(n_latent=3, hidden=(8,), epochs=2, device="cpu", precision="float32", progress=False)
+SMALL = dict(n_latent=3, hidden=(8,), epochs=2, device="cpu", precision="float32", progress=False,
+             space="latents")
 CASES = {
     "default": {}, "counts": dict(likelihood="nb", beta=1.),
     "zero-inflated": dict(likelihood="zinb"),
@@ -15,6 +16,7 @@ CASES = {
     "thinning": dict(thinning=.5), "held out": dict(held_out=.2), "genes": dict(n_top_genes=30),
     "steps": dict(schedule="warmup", cap=9, clock="step", lr_schedule="constant"),
     "contrast": dict(contrast=5., sphere=True), "mixed": dict(batch_key="batch"),
+    "expression": dict(space="expression"),
 }
 
 

@@ -36,6 +36,7 @@ OF_STUDY = dict(
     dataset="zeisel4k",  # as in `load`
     label=None,          # column of obs to score against; None: those that the dataset names
     method="vae",        # "vae", "pca", "supervised" or "scvi"
+    space="latents",     # where cells lie, as in `fit`
     unit="elbo",         # of beta, as in `elbo_beta`
     gene_weight=1.,      # weight in the reconstruction of some genes; the others have 1
     weighted="hvg",      # which genes: highly variable ones, or "random" ones
@@ -79,7 +80,7 @@ FIRST = FORMER | dict(depth_covariate=False, n_init=10)        # the same of the
 LATER = dict(  # settings that came later, at the values of the runs from before
     likelihood="gaussian", depth_covariate=False, free_bits=0., clock="epoch",
     lr_schedule="constant", thinning=1., clusterers=("kmeans", "leiden"), n_init=10, label=None,
-    sphere=False, contrast=0., temperature=0.2)
+    sphere=False, contrast=0., temperature=0.2, space="latents")
 
 def settings_of(
     recipe,  # from `recipe`
