@@ -182,10 +182,28 @@ def prepare():
         (source/f"{name}.md").write_text(text.replace("](../nbs/", "]("), encoding="utf-8")
 
 
+MENDED = [  # what Sphinx and furo write that a screen reader stumbles over, and what it needs
+    (r'class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
+    (r' aria-label="Toggle hidden content"', ""),  # the line says it better
+    (r'<aside class="sidebar-drawer"', '<aside class="sidebar-drawer" aria-label="All pages"'),
+    (r'<aside class="toc-drawer"', '<aside class="toc-drawer" aria-label="On this page"'),
+    (r'<dl>\n((?:<dd><em class="sig-param.*?</dd>\n)+)</dl>', lambda m: (
+        f'<span class="sig-params">{m[1].replace("<dd>", "<span>").replace("</dd>", "</span>")}'
+        "</span>"))]
+
+
+def mend(path):
+    "A page as those who do not see it can use it; its text."
+    text = path.read_text(encoding="utf-8")
+    for found, better in MENDED: text = re.sub(found, better, text)
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
 def finish():
     "What Sphinx does not make: the formulas' font, data of the pages that move, downloads."
     from docs_math import write_font
-    text = "".join(p.read_text(encoding="utf-8") for p in site.rglob("*.html"))
+    text = "".join(map(mend, site.rglob("*.html")))
     formulas = "".join(re.findall(r"<math.*?</math>", text, re.S))
     write_font(html.unescape(re.sub(r"<[^>]+>", "", formulas)), site/"_static/math.woff2")
     for name in ("slider", "walk"):  # a page opened from disk may load a script, not JSON
