@@ -44,7 +44,7 @@ def bar(stem):
 def prose(text, above=""):
     "A Markdown cell as the site shows it; `above` comes under its title."
     text = re.sub(r"\[([^\]]*)\]\(\.\./(CITATION\.cff)\)", r'<a href="\2">\1</a>', cited(text))
-    text = text.replace("](../docs/", "](")
+    text = text.replace("](../docs/", "](").replace("](../course/README.md)", "](course.md)")
     text = re.sub(r"^!\[([^\]]*)\]\(images/([\w-]+\.svg)\)$", drawing, text, flags=re.M)
     return re.sub(r"\A# .+\n+(> .+\n?)*", lambda m: f"{m[0]}\n{above}\n\n", text) if above else text
 
@@ -150,7 +150,7 @@ def sidebar():
     "All parts; the reference stands before the last."
     lines = lambda stems: [f"{stem[:2]} {chapters.title(stem)} <{stem}>" for stem in stems]
     *parts, last = [(part, lines(stems)) for part, stems in chapters.parts().items()]
-    reference = "Reference", ["reference/index", "tasks", "words", "bibliography"]
+    reference = "Reference", ["reference/index", "tasks", "course", "words", "bibliography"]
     return "".join(toctree(pages, f":caption: {part}") for part, pages in [*parts, reference, last])
 
 
@@ -180,6 +180,9 @@ def prepare():
     for name in ("tasks", "words", "bibliography"):
         text = (root/f"docs/{name}.md").read_text(encoding="utf-8")
         (source/f"{name}.md").write_text(text.replace("](../nbs/", "]("), encoding="utf-8")
+    text = (root/"course/README.md").read_text(encoding="utf-8").replace("](../nbs/", "](")
+    text = re.sub(r"\[([^]]+)\]\((\d_\w+\.ipynb)\)", r'<a href="course/\2" download>\1</a>', text)
+    (source/"course.md").write_text(text, encoding="utf-8")
 
 
 MENDED = [  # what Sphinx and furo write that a screen reader stumbles over, and what it needs
@@ -211,6 +214,7 @@ def finish():
         (site/f"_static/{name}-data.js").write_text(f"window.scvae_{name} = {data};\n")
     (site/"nbs").mkdir()
     for path in (root/"nbs").glob("*.ipynb"): shutil.copy(path, site/"nbs")
+    shutil.copytree(root/"course", site/"course", ignore=shutil.ignore_patterns(".*"))
     for name in ("docs/references.bib", "CITATION.cff"): shutil.copy(root/name, site)
 
 
