@@ -54,6 +54,19 @@ class Page(HTMLParser):
 def parsed(): return {p: Page((site/p).read_text(encoding="utf-8")) for p in pages}
 
 
+@pytest.mark.parametrize("page", ["index.html", "08_see_beta.html", "course.html"])
+def test_a_link_to_a_page_shows_what_it_is(page):
+    text = (site/page).read_text(encoding="utf-8").split("</head>")[0]
+    told = dict(re.findall(r'<meta (?:property|name)="([\w:]+)" content="([^"<>]+)"', text))
+    assert told["og:title"] and len(told["description"]) > 30
+    assert (site/"_images"/told["og:image"].split("/_images/")[1]).is_file()
+
+
+def test_the_exercises_can_be_downloaded(parsed):
+    names = [link for link in parsed["course.html"].links if link.startswith("course/")]
+    assert len(names) == 5 and all((site/name).is_file() for name in names)
+
+
 EAGER = """document.querySelectorAll("img").forEach(i => i.loading = "eager");
     Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 1)"""
 

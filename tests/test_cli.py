@@ -95,7 +95,7 @@ def test_results_and_progress_go_separate_ways(cells, tmp_path):
 def test_a_fit_says_its_steps_and_about_how_long_they_take(cells, tmp_path):
     said = run("fit", cells, "-o", tmp_path/"run", *quick).stderr
     assert re.findall(r"^\d/\d \w+$", said, re.M) == ["1/2 train", "2/2 cluster"]
-    assert re.search(r"^about \d+ s in all: train \d+ s, cluster \d+ s$", said, re.M)
+    assert re.search(r"^about \d+ \w+ in all: train \d+ \w+, cluster \d+ s$", said, re.M)
     assert said.index("about") < said.index("1/2 train")
 
 

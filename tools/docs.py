@@ -195,9 +195,21 @@ MENDED = [  # what Sphinx and furo write that a screen reader stumbles over, and
         "</span>"))]
 
 
+def card(text):
+    "The same page with what others show of it before it is opened: title, subtitle, a picture."
+    said = re.search(r"<title>(.*?)</title>.*?</h1>\s*<blockquote>\s*<div><p>(.*?)</p>", text, re.S)
+    if not said: return text
+    plain = lambda x: html.escape(html.unescape(" ".join(re.sub(r"<[^>]+>", "", x).split())))
+    image = f"{cfg['doc_host']}{cfg['doc_baseurl']}/_images/donors.png"
+    told = {"og:title": plain(said[1]), "og:description": plain(said[2]), "og:image": image}
+    tags = [f'<meta property="{name}" content="{value}">' for name, value in told.items()]
+    tags.append(f'<meta name="description" content="{told["og:description"]}">')
+    return text.replace("</head>", "\n".join(tags) + "\n</head>", 1)
+
+
 def mend(path):
-    "A page as those who do not see it can use it; its text."
-    text = path.read_text(encoding="utf-8")
+    "A page as those who do not see it can use it, and as others show it; its text."
+    text = card(path.read_text(encoding="utf-8"))
     for found, better in MENDED: text = re.sub(found, better, text)
     path.write_text(text, encoding="utf-8")
     return text
