@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the libraries are about to drop is an error in our own code, in notebooks as in pytest.ini.
 STRICT := PYTHONWARNINGS=error::DeprecationWarning:__main__,error::FutureWarning:__main__
 
-.PHONY: study peers integration bench test faults lab readme notebooks docs docs-test clean
+.PHONY: study peers integration bench test faults lab readme notebooks docs docs-test serve clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -46,6 +46,10 @@ notebooks: .venv/ready
 # The site, as _docs/index.html: the notebooks with the outputs they store. docs-test reads it in Chromium.
 docs: .venv/docs-ready
 	@$(BIN)/python tools/docs.py
+
+# The site at http://127.0.0.1:8000, as a server would show it.
+serve: docs
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _docs 8000
 
 docs-test: docs
 	@$(BIN)/python -m pytest -q -p no:cacheprovider docs

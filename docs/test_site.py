@@ -1,5 +1,5 @@
 "The built site in a real browser. `make docs` first, then `make docs-test`."
-import re, sys, threading
+import re, shutil, subprocess, sys, tarfile, threading
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +52,19 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def parsed(): return {p: Page((site/p).read_text(encoding="utf-8")) for p in pages}
+
+
+@pytest.mark.parametrize("page", ["index.html", "08_see_beta.html", "course.html"])
+def test_a_link_to_a_page_shows_what_it_is(page):
+    text = (site/page).read_text(encoding="utf-8").split("</head>")[0]
+    told = dict(re.findall(r'<meta (?:property|name)="([\w:]+)" content="([^"<>]+)"', text))
+    assert told["og:title"] and len(told["description"]) > 30
+    assert (site/"_images"/told["og:image"].split("/_images/")[1]).is_file()
+
+
+def test_the_exercises_can_be_downloaded(parsed):
+    names = [link for link in parsed["course.html"].links if link.startswith("course/")]
+    assert len(names) == 5 and all((site/name).is_file() for name in names)
 
 
 EAGER = """document.querySelectorAll("img").forEach(i => i.loading = "eager");
@@ -365,3 +378,30 @@ def test_one_gets_into_the_text_by_keyboard(browser, base):
     browser.key("Tab")
     assert "content" in browser.js("document.activeElement.textContent").lower()
     assert browser.js("document.activeElement.getAttribute('href')").startswith("#")
+
+
+AXE = "axe-core@4.14.1"
+MOST_USED = ("index", "tasks", "02_model", "08_see_beta", "11_fitting", "19_cli",
+             "reference/scvae.fitting")
+FOUND = """axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations
+    .filter(v => ["serious", "critical"].includes(v.impact))
+    .map(v => `${v.id}, ${v.nodes.length} times: ${v.nodes[0].html.slice(0, 100)}`))"""
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    "The rules for pages that everybody can use, as npm has them."
+    if not shutil.which("npm"): pytest.skip("axe-core comes by npm, which is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    npm = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, text=True)
+    if npm.returncode: pytest.skip(f"npm could not fetch {AXE}: {npm.stderr.strip()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as tar:
+        return tar.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("page", MOST_USED)
+def test_everybody_can_use_the_most_used_pages(browser, base, axe, page, dark):
+    browser.open(f"{base}{page}.html", dark=dark)
+    browser.js(axe + "; 0")
+    assert browser.js(FOUND) == []

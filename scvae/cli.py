@@ -5,25 +5,26 @@
 # %% auto #0
 __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'PYTHON', 'STOPPED', 'Cells', 'AllCells', 'Run',
            'OutFile', 'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite',
-           'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption',
-           'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET', 'NO_UPDATE',
-           'REST', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored', 'Labels', 'UseRep',
-           'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Chapter', 'OtherCells', 'Notebook',
-           'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName',
-           'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'say_version', 'main', 'say', 'words_of',
-           'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line',
-           'shadowed', 'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new',
-           'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty',
-           'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents',
-           'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied',
-           'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update',
-           'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold',
-           'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
-           'columns_wanted', 'checked', 'called', 'is_streamed', 'check_streamed', 'stream_into', 'sample_into',
-           'fit_into', 'outcome', 'files_text', 'fit_text', 'fit_command', 'run_fit', 'with_counts', 'fill', 'at',
-           'open_model', 'model_of', 'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated',
-           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
-           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
+           'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
+           'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
+           'NO_UPDATE', 'REST', 'RECORDED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
+           'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Chapter',
+           'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns',
+           'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'say_version',
+           'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended',
+           'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting',
+           'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing',
+           'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted',
+           'data', 'contents', 'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable',
+           'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options',
+           'check_update', 'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of',
+           'hold', 'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
+           'columns_wanted', 'checked', 'called', 'is_streamed', 'check_streamed', 'steps_of', 'begin', 'training_rate',
+           'seconds_ahead', 'as_time', 'say_ahead', 'stream_into', 'sample_into', 'fit_into', 'outcome', 'files_text',
+           'fit_text', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill', 'at', 'open_model', 'model_of',
+           'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like',
+           'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map',
+           'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
            'report_command', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command',
            'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows',
            'show_founding', 'summaries']
@@ -119,12 +120,12 @@ AS_OPTION = {  # argument of the library -> option of a command
     "random_state": "--seed", "device": "--device", "label": "--label", "use_rep": "--use-rep",
     "resolution": "--resolution", "min_counts": "--min-counts", "min_genes": "--min-genes",
     "overwrite": "--overwrite", "memory": "--memory", "batch": "--batch", "method": "--method",
-    "unknown": "--unknown"}
+    "unknown": "--unknown", "held_out": "--held-out", "patience": "--patience"}
 FLAGS = {"round_counts": "--round", "round": "--round", "overwrite": "--overwrite",
          "resume": "--resume", "sample": "--sample",
          "stream": "--stream"}  # options without a value
 SET = ("batch_size lr lr_schedule schedule cap clock free_bits contrast temperature thinning "
-       "held_out patience precision hidden dropout norm "  # options of `fit` for --set
+       "precision hidden dropout norm "  # options of `fit` for --set
        "depth_covariate sphere space mix_batches").split()
 
 # %% ../nbs/19_cli.ipynb #31a05d58
@@ -310,7 +311,7 @@ MinGenes = Annotated[int, typer.Option(min=0, help=(
     "Leave out cells in which fewer genes are seen."))]
 Label = Annotated[str, typer.Option(help=(
     "Column of obs with known types: for the report only, never for training."))]
-Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", "--random-state", min=0, help="Of all random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -693,13 +694,20 @@ Resolution = Annotated[float, as_in_fit("resolution", min=0, help=(
 FitOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=(
     "Any other option of scvae.fit, such as lr=0.002; may be given several times."))]
 
+# %% ../nbs/19_cli.ipynb #d66985da
+HeldOut = Annotated[float, as_in_fit("held_out", help=(
+    "Share of the cells to watch and not to train on."))]
+Patience = Annotated[int, typer.Option(min=1, help=(
+    "Epochs to wait for a lower loss of the cells held out.  [default: never stop early]"))]
+
 # %% ../nbs/19_cli.ipynb #305e7c10
 RunFolder = Annotated[str, place(typer.Option, "-o", "--out", metavar="RUN", help=(
     "Folder to be made.  [default: runs/NAME]"))]
 BatchKey = Annotated[list[str], typer.Option(metavar="<str>", help=(
     "Column of obs with donors, chips or laboratories, which the latents need not carry; "
     "may be repeated."))]
-Device = Annotated[str, typer.Option(help="cpu or cuda.  [default: the best there is]")]
+Device = Annotated[str, typer.Option(help=(
+    "cpu, gpu (cuda or mps, whichever is there) or auto.  [default: auto]"))]
 Update = Annotated[bool, typer.Option("--update", help=(
     "Add latents and clusters to the input file instead of a copy of it."))]
 Report = Annotated[bool, typer.Option(help="Make report.html, and the notebook behind it.")]
@@ -815,7 +823,6 @@ def make_report(
     label,  # column of obs that the clusters are compared with; None: none
 ) -> int:   # the exit code; 0: nothing failed
     "Make the report of a run, if its packages are installed."
-    say("making the report")
     try:
         from scvae.reports import run_report
         run_report(model, adata, out, label=label)
@@ -1010,6 +1017,71 @@ def check_streamed(
     check_free(Opened(adata, None, name, None), ADDED)
     check_writable(Opened(adata, None, name, None))
 
+# %% ../nbs/19_cli.ipynb #42d5530f
+def steps_of(
+    wanted,  # Wanted
+) -> list:
+    "What is done with the cells, in order."
+    return ["train", "cluster"] + ["report"] * wanted.report
+
+def begin(
+    wanted,  # Wanted
+    step,    # of `steps_of`
+):
+    "Say which step begins."
+    steps = steps_of(wanted)
+    say(f"{steps.index(step) + 1}/{len(steps)} {step}")
+
+# %% ../nbs/19_cli.ipynb #91fb2cf9
+def training_rate(
+    settings,  # of `fit`, by name
+    n_cells,   # to try it on
+    n_genes,   # that the networks see
+) -> float:
+    "Seconds that training takes here for each cell of each epoch."
+    import anndata, numpy as np
+    from scvae.fitting import fit
+    X, ends = np.random.default_rng(0).poisson(.2, (n_cells, n_genes)) + np.eye(1, n_genes), []
+    own = dict(n_top_genes=None, batch_key=None, epochs=2, held_out=0., patience=None)
+    tick = lambda *_: ends.append(time.perf_counter())
+    with warnings.catch_warnings(action="ignore"):
+        fit(anndata.AnnData(X), callback=tick, progress=False, **settings | own)
+    return (ends[1] - ends[0]) / n_cells
+
+# %% ../nbs/19_cli.ipynb #58250ac6
+RECORDED = {"cluster": (5, 2e-3), "report": (25, 4e-3)}  # seconds, and seconds a cell, on two cores
+
+def seconds_ahead(
+    wanted,   # Wanted
+    n_cells,  # in all
+    n_genes,  # of the cells
+) -> dict:    # step -> seconds
+    "About how long each step will take."
+    s, width = wanted.settings, min(wanted.settings["n_top_genes"] or n_genes, n_genes)
+    took = {step: once + each * n_cells for step, (once, each) in RECORDED.items()}
+    took["train"] = training_rate(s, min(640, n_cells), width) * n_cells * s["epochs"]
+    return {step: took[step] for step in steps_of(wanted)}
+
+# %% ../nbs/19_cli.ipynb #4e569ccf
+def as_time(
+    seconds,  # that something takes
+) -> str:
+    "A time in words, as exact as a guess is."
+    if seconds < 90: return f"{max(5 * round(seconds / 5), 5)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+# %% ../nbs/19_cli.ipynb #7a51fe5a
+def say_ahead(
+    wanted,  # Wanted
+    *shape,  # cells, genes
+):
+    "Say about how long all will take; a fit that cannot be tried says nothing here."
+    with suppress(Exception):
+        took = seconds_ahead(wanted, *shape)
+        each = ", ".join(f"{step} {as_time(seconds)}" for step, seconds in took.items())
+        less = wanted.resume or wanted.settings.get("patience")
+        say(f"about {as_time(sum(took.values()))}{' or less' if less else ''} in all: {each}")
+
 # %% ../nbs/19_cli.ipynb #8f7b04b4
 def stream_into(
     part,        # folder
@@ -1022,10 +1094,13 @@ def stream_into(
     place, memory = (wanted.layer, s["round_counts"]), as_bytes(wanted.memory)
     say(f"reading {called(wanted.cells)}")
     with sources(wanted.cells, wanted.stream, memory, *place) as source:
-        if source: check_streamed(wanted, source.adata)
+        if source:
+            check_streamed(wanted, source.adata)
+            say_ahead(wanted, *source.adata.shape)
+    begin(wanted, "train")
     vae = fit(wanted.cells, layer=wanted.layer, checkpoint=checkpoint, **how, **s)
     vae.save(part/"model")
-    say("clustering")
+    begin(wanted, "cluster")
     cluster_sample(vae.cells, "X_scvae", wanted.resolution, s["random_state"])
     write_new(vae.cells, part/"adata.h5ad")
     if wanted.report and vae.cells.X is None: sample_into(part, wanted, vae.cells)
@@ -1055,9 +1130,11 @@ def fit_into(
     opened, seed = checked(wanted), wanted.settings["random_state"]
     from scvae.plots import cluster_cells
     from scvae.fitting import fit
+    say_ahead(wanted, *opened.adata.shape)
+    begin(wanted, "train")
     vae = fit(opened.adata, layer=opened.layer, checkpoint=checkpoint, **wanted.settings)
     vae.save(part/"model")
-    say("clustering")
+    begin(wanted, "cluster")
     cluster_cells(opened.adata, resolution=wanted.resolution, random_state=seed)
     write_cells(opened, part/"adata.h5ad", ADDED)
     return opened, outcome(vae, opened.adata)
@@ -1107,8 +1184,9 @@ def fit_text(
 def fit_command(
     ctx: typer.Context, cells: AllCells, out: RunFolder = None, layer: Layer = None,
     batch_key: BatchKey = None, label: Label = None, *, n_top_genes: TopGenes, n_latent: Latents,
-    likelihood: Likelihood, beta: Beta, epochs: Epochs, resolution: Resolution,
-    memory: Memory, stream: Stream = None, min_counts: MinCounts = 0, min_genes: MinGenes = 0,
+    likelihood: Likelihood, beta: Beta, epochs: Epochs, held_out: HeldOut,
+    patience: Patience = None, resolution: Resolution, memory: Memory, stream: Stream = None,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0,
     round: Round = False, seed: Seed = 0, device: Device = None, option: FitOption = None,
     update: Update = False, report: Report = True, resume: Resume = False,
     overwrite: Overwrite = False, as_json: Json = False,
@@ -1122,7 +1200,8 @@ def fit_command(
     first, cells = cells[0], cells if len(cells) > 1 else cells[0]
     settings = dict(
         n_top_genes=n_top_genes or None, batch_key=batch_key or None, n_latent=n_latent, beta=beta,
-        likelihood=likelihood, epochs=epochs, random_state=seed, device=device, round_counts=round)
+        likelihood=likelihood, epochs=epochs, held_out=held_out, patience=patience,
+        random_state=seed, device=device, round_counts=round)
     wanted = Wanted(cells, out or Path("runs")/Path(first).stem, layer, label,
                     settings | fit_options(option), resolution, (min_counts, min_genes), update,
                     report, overwrite, resume, line_again(ctx, "--resume"), stream, memory)
@@ -1162,6 +1241,13 @@ def with_counts(
     some = part/"sample.h5ad"
     return some if some.is_file() else part/"adata.h5ad"
 
+def report_into(
+    part, wanted,  # folder; Wanted
+) -> int:          # as of `make_report`
+    "Make the report of a run."
+    begin(wanted, "report")
+    return make_report(part/"model", with_counts(part), part/"report.html", wanted.label)
+
 # %% ../nbs/19_cli.ipynb #c531cdb3
 def fill(
     part,        # folder
@@ -1171,8 +1257,8 @@ def fill(
 ) -> int:        # the exit code
     "Fit, write and report into a folder."
     opened, result = (stream_into if is_streamed(wanted) else fit_into)(part, wanted, checkpoint)
-    cells, page, code = part/"adata.h5ad", part/"report.html", 0
-    if wanted.report: code = make_report(part/"model", with_counts(part), page, wanted.label)
+    cells, page = part/"adata.h5ad", part/"report.html"
+    code = report_into(part, wanted) if wanted.report else 0
     updated, failed = None, 0
     if wanted.update: updated, failed = update(cells, wanted.cells, opened.mark)
     done |= result | dict(adata=updated, report=page.is_file())
@@ -1560,6 +1646,7 @@ def report_command(run: Run, label: Label = None, data: RunCells = None, out: Pa
     check_report(path, out, None)
     check_can_write(out)
     check_column(open_cells(str(path)).adata, label, path)
+    say("making the report")
     if code := make_report(model_of(run), path, out, label): raise typer.Exit(code)
     show(dict(report=str(out)), f"{out}", as_json)
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored', 'Digest',
-           'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_copied', 'places_of',
-           'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks', 'check_counts', 'counts_of',
-           'check_values', 'gene_names', 'noted', 'noted_labels']
+           'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_copied', 'become_own',
+           'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks', 'check_counts',
+           'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, warnings
@@ -315,6 +315,15 @@ def check_copied(
     if is_stepped(adata): raise ValueError(
         "adata is a view of some cells and of genes at a step, which scipy cannot copy: "
         "call adata = adata[:, np.arange(adata.n_vars)].copy() first.")
+
+# %% ../nbs/81_counts.ipynb #250e91a7
+def become_own(
+    adata,  # cells that something is about to be written to
+):          # the same
+    "Make a view cells of its own, if it can be; others stay as they are."
+    check_copied(adata)
+    if adata.is_view: adata.obs = adata.obs.copy()
+    return adata
 
 # %% ../nbs/81_counts.ipynb #1d71a33d
 def places_of(

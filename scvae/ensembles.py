@@ -20,6 +20,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
 from .clustering import RESOLUTION, by_size, cluster
+from .counts import become_own
 from .docments import document
 from .fitting import fit
 
@@ -359,6 +360,7 @@ def add_consensus(
     about,       # settings, by name
 ):
     "Write the clusters and both kinds of stability to adata.obs, and the settings to adata.uns."
+    become_own(adata)
     names = [str(c) for c in range(clusters.max() + 1)]
     adata.obs[key] = pd.Categorical(clusters.astype(str), categories=names)
     adata.obs[f"{key}_stability"] = stability(partitions, clusters)

@@ -19,7 +19,7 @@ from scipy import sparse
 from scipy.stats import false_discovery_control, ttest_ind
 
 # %% ../nbs/21_expression.ipynb #e2dc33da
-from .counts import check_copied, counts_of
+from .counts import become_own, counts_of
 from .data import check_column
 from .docments import document, patch
 from .fitting import SCVAE, check_dense, covariates, own_batch, posterior
@@ -402,7 +402,7 @@ def differential_expression(
     how, vaes = Question(delta, n_samples, fdr, batch_correction, null), check_models(vaes)
     found = comparisons(adata, groupby, group1, group2)
     check_others(found, groupby)
-    if key_added: check_copied(adata)
+    if key_added: become_own(adata)
     check_dense(vaes[0], 2 * n_samples)
     tables = tables_of(vaes, adata, found, how, layer, random_state)
     other = "rest" if group2 is None else str(group2)

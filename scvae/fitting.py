@@ -15,12 +15,12 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACE', 'LANDMARKS', 'LEAST_LENGTH', 'NEAR', '
            'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options',
            'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'space_shapes',
            'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from',
-           'find_variance', 'history_from', 'part_from', 'load_model', 'check_device', 'resolved', 'check_options',
-           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
-           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
-           'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'axes_of',
-           'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options', 'options_from',
+           'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
+           'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
+           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'axes_of', 'parts_of_run',
+           'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions',
+           'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -38,7 +38,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 # %% ../nbs/11_fitting.ipynb #8221d4b3
 from .checkpoints import checkpoint_of
 from .colors import as_line, listed
-from .counts import check_copied, counts_of, data_sha256, noted
+from .counts import become_own, check_copied, counts_of, data_sha256, noted
 from .docments import delegates, document, patch
 from .files import (as_path, atomic, check_known, check_memory, check_readable, load_tensors,
                          save_tensors)
@@ -50,8 +50,8 @@ from .matching import (Overlap, align, batch_name, batch_values, columns_of, fin
 from . import model
 from .model import Architecture, on_sphere
 from .preprocess import Preprocessor
-from .train import (ENGINE, Cells, Options, best_device, best_precision, check_batches,
-                         check_seed, check_weight, covariates_of, embed, minibatches, train)
+from .train import (ENGINE, Cells, Options, best_precision, check_batches, check_seed,
+                         check_weight, covariates_of, device_of, embed, minibatches, train)
 
 # %% ../nbs/11_fitting.ipynb #180c1110
 class SCVAE:
@@ -1160,44 +1160,32 @@ def part_from(
 # %% ../nbs/11_fitting.ipynb #01d75d58
 def load_model(
     path,         # folder that `SCVAE.save` wrote
-    device=None,  # None: `best_device`
+    device=None,  # as in `device_of`
 ) -> SCVAE:
     "The model that was saved there."
-    check_device(device)
+    device = device_of(device)
     said, arrays = read_model(as_path(path))
     settings, history = said["settings"], history_from(said["history"])
     net = build_net(settings, len(arrays["prep.mean"]))
     weights = {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if k.startswith("net.")}
     net.load_state_dict({k.removeprefix("net."): v for k, v in weights.items()})
-    find_variance(net.to(best_device() if device is None else device), history)
+    find_variance(net.to(device), history)
     parts = part_from(arrays, Overlap), part_from(arrays, Space)
     return SCVAE(net, prep_from(said, arrays), history, settings, *parts)
-
-# %% ../nbs/11_fitting.ipynb #9f10931e
-def check_device(
-    device,  # as torch names it; None: `best_device`
-):
-    "Raise a ValueError for a device that this machine does not have."
-    if device is None: return
-    try: torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as e:
-        gpu = torch.cuda.is_available()
-        way_out = ", or 'cuda'." if gpu else ", as this machine has no GPU that torch sees."
-        raise ValueError(f"device={device!r} cannot be used here: use 'cpu'{way_out}") from e
 
 # %% ../nbs/11_fitting.ipynb #9f6a01b2
 def resolved(
     options,  # Options
 ) -> Options:
     "The same options, with the device and the precision that will be used here."
-    device = str(best_device() if options.device is None else options.device)
+    device = device_of(options.device)
     precision = best_precision(device) if options.precision is None else options.precision
     return replace(options, device=device, precision=precision)
 
 # %% ../nbs/11_fitting.ipynb #63fb6db3
 SCVI_OPTIONS = {  # argument of scvi-tools -> what to give `fit`
-    "max_epochs": "epochs", "seed": "random_state", "accelerator": "device='cpu' or 'cuda'",
-    "devices": "device='cpu' or 'cuda'", "use_gpu": "device='cpu' or 'cuda'",
+    "max_epochs": "epochs", "accelerator": "device='cpu' or 'gpu'",
+    "devices": "device='cpu' or 'gpu'", "use_gpu": "device='cpu' or 'gpu'",
     "early_stopping": "held_out=0.1, patience=10", "train_size": "held_out, the other share",
     "early_stopping_patience": "patience, with held_out=0.1",
     "gene_likelihood": "likelihood", "dropout_rate": "dropout", "n_hidden": "hidden=(256, 128)",
@@ -1213,6 +1201,7 @@ def check_options(
     "Raise a TypeError for a name that there is not, with the nearest, or what scvi-tools' means."
     for name in given:
         if name in known: continue
+        if name == "seed": raise TypeError("fit has no option 'seed': give random_state.")
         if name in SCVI_OPTIONS: raise TypeError(
             f"fit has no option {name!r}, which is scvi-tools': give {SCVI_OPTIONS[name]}.")
         guess = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(name, known, 1))
@@ -1226,9 +1215,7 @@ def options_from(
     "Options of training; a TypeError for unknown names, a ValueError for impossible values."
     known = [f.name for f in fields(Options)] + ["weight", "callback", "progress"]
     check_options(given, known)
-    options = Options(**given)
-    check_device(options.device)
-    return resolved(options)
+    return resolved(Options(**given))
 
 # %% ../nbs/11_fitting.ipynb #f13b1b37
 def check_sizes(
@@ -1442,7 +1429,7 @@ def finish_fit(
     Z, overlap = embed(net, cells), None
     if settings["batch_clusters"]: Z, overlap = mixed(Z, adata, settings)
     vae = SCVAE(net, prep, history, settings, overlap)
-    adata.obsm[settings["key_added"]] = laid_out(vae, Z)
+    become_own(adata).obsm[settings["key_added"]] = laid_out(vae, Z)
     adata.uns["scvae"] = noted(adata) | {"fit": json.dumps(settings | {"scvae": version()})}
     return vae
 
@@ -1509,7 +1496,7 @@ def fit_settings(
 ) -> SCVAE:
     "Fit, once what `fit` was given is in order. A checkpoint goes when all is done."
     cells, prep, settings = prepare_fit(adata, settings, options)
-    net = build_net(settings, len(prep.genes)).to(options.device or best_device())
+    net = build_net(settings, len(prep.genes)).to(device_of(options.device))
     cells = Cells(cells, prep, net, one_hot(adata, settings["batch_key"], settings["batches"]))
     kept = checkpoint and replace(checkpoint, keep=True, about=determining(settings))
     seed = settings["random_state"]
@@ -1546,6 +1533,7 @@ def components(self: SCVAE,
     check_copied(adata)
     Z = laying(self, adata)(posterior(self, adata, layer)[0])
     mean, axes = map(np.float32, axes_of(decoded_blocks(self, Z), n_components))
+    become_own(adata)
     adata.obsm[key_added] = np.concatenate([(X - mean) @ axes for X in decoded_blocks(self, Z)])
     return adata.obsm[key_added]
 
@@ -1594,7 +1582,7 @@ def how_again(
 ) -> Options:
     "The options of a fit that is to be repeated; a ValueError where they cannot be had here."
     options, at = settings["options"], settings["options"]["device"]
-    try: check_device(at if device is None else device)
+    try: device_of(at if device is None else device)
     except ValueError as e:
         if device is not None: raise
         raise ValueError(f"{path} was trained on {at!r}, which this machine does not have: "

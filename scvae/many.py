@@ -28,8 +28,8 @@ from .fitting import determining, finish_fit, fit, load_model, options_from, pre
 from .likelihoods import Gaussian, build_net
 from .matching import columns_of, one_hot
 from .objective import kl_divergence
-from .train import (Cells, Options, Tally, Thinned, autocast, best_device, best_precision,
-                         check_seed, digest_cells, epoch_row, plain, plan_epoch, settings_of)
+from .train import (Cells, Options, Tally, Thinned, autocast, best_precision, check_seed,
+                         device_of, digest_cells, epoch_row, plain, plan_epoch, settings_of)
 from .workers import Workers, in_workers
 
 # %% ../nbs/14_many.ipynb #b20f0c93
@@ -66,7 +66,7 @@ class Stack:
     "The state of several trainings at once."
     def __init__(self, nets, cells, seeds, options, betas):
         self.nets, self.options, self.seeds, self.betas = nets, options, seeds, betas
-        self.device = options.device or best_device()
+        self.device = device_of(options.device)
         self.precision = options.precision or best_precision(self.device)
         for net in nets: net.to(self.device)
         self.cells = cells.to(self.device)
@@ -288,7 +288,7 @@ def fit_many(
     if "random_state" in options or betas is not None and "beta" in options:
         raise TypeError("fit_many takes seeds, not random_state, and either betas or beta.")
     runs, place = runs_of(seeds, betas, key_added), checkpoint_of(checkpoint, resume)
-    if stacked is None: stacked = str(options.get("device") or best_device()) != "cpu"
+    if stacked is None: stacked = device_of(options.get("device")) != "cpu"
     places = places_of(place, ["stack"] if stacked else list(map(run_name, runs)))
     if stacked: vaes = in_a_stack(adata, runs, progress, options, *places)
     elif workers == 1 or len(runs) == 1: vaes = one_by_one(adata, runs, progress, options, places)
@@ -353,7 +353,7 @@ def in_a_stack(
     check_passed_on(options)
     counts, prep, each, how = prepare_runs(adata, runs, options)
     nets, s = [build_net(s, len(prep.genes)) for s in each], each[0]
-    nets[0].to(how.device or best_device())
+    nets[0].to(device_of(how.device))
     cells = Cells(counts, prep, nets[0], one_hot(adata, s["batch_key"], s["batches"]))
     seeds, betas = zip(*((s["random_state"], s["options"]["beta"]) for s in each))
     place = checkpoint and replace(checkpoint, about=determining(s))

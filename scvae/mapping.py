@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # %% ../nbs/20_mapping.ipynb #768f5a18
-from .counts import check_copied
+from .counts import become_own, check_copied
 from .docments import document, patch
 from .fitting import SCVAE, placed, posterior
 from .matching import batch_names, columns_of, memberships
@@ -347,6 +347,7 @@ def transfer(
     check_space(Z, new)
     kinds, confidence, own = predict(Z, labels, new, method, random_state)
     named = np.where(confidence < threshold(unknown, own), UNKNOWN, kinds.astype(object))
+    become_own(query)
     query.obs[f"{label}_predicted"] = pd.Categorical(named)
     query.obs[f"{label}_confidence"] = confidence
     return query

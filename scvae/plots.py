@@ -16,7 +16,7 @@ from anndata import AnnData
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed, type_colors
-from .counts import check_copied, counts_of, noted
+from .counts import become_own, check_copied, counts_of, noted
 from .docments import document
 from .matching import align
 from .metrics import MOST_NAMED, largest_groups, plot_umap, umap
@@ -83,6 +83,7 @@ def cluster_cells(
     Z = representation(adata, use_rep)
     found = by_size(cluster(Z, "leiden", resolution=resolution, random_state=random_state))
     names = [str(c) for c in range(found.max() + 1)]
+    become_own(adata)
     adata.obs[key_added] = pd.Categorical(found.astype(str), categories=names)
 
 # %% ../nbs/12_plots.ipynb #72ae63fc
@@ -142,6 +143,7 @@ def add_umap(
     fit = noted(adata).get("fit")
     origin = hashlib.sha256(f"{use_rep} {random_state} {fit}".encode()).hexdigest()
     if key not in adata.obsm or adata.uns.get(key) != origin:
+        become_own(adata)
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), origin
     return key
 

@@ -28,8 +28,8 @@ from tqdm.auto import tqdm
 # %% ../nbs/22_streaming.ipynb #f158ee4a
 from .checkpoints import checkpoint_of
 from .clustering import RESOLUTION, by_size, cluster
-from .counts import (Digest, check_copied, checked_blocks, gene_names, n_stored, noted,
-                          noted_labels, place_of)
+from .counts import (Digest, become_own, check_copied, checked_blocks, gene_names, n_stored,
+                          noted, noted_labels, place_of)
 from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
 from .files import FULL, as_path, check_readable, writing
@@ -678,6 +678,7 @@ def hand_over(
     "Put latents where they belong: into the user's AnnData, or into `vae.cells`."
     if not isinstance(cells, AnnData): vae.cells = fitted
     elif fitted is not cells:
+        become_own(cells)
         cells.obsm[vae.settings["key_added"]] = fitted.obsm[vae.settings["key_added"]]
         cells.uns["scvae"] = noted(cells) | {"fit": fitted.uns["scvae"]["fit"]}
     return vae

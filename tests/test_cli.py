@@ -1,5 +1,5 @@
 "The command line as a shell sees it: processes, streams, exit codes, what is left when stopped."
-import ast, json, os, resource, shutil, signal, socket, subprocess, sys
+import ast, json, os, re, resource, shutil, signal, socket, subprocess, sys
 from pathlib import Path
 import nbformat, pytest
 
@@ -92,6 +92,31 @@ def test_results_and_progress_go_separate_ways(cells, tmp_path):
     assert all(0 <= row["nmi"] <= 1 for row in rows)
 
 
+def test_a_fit_says_its_steps_and_about_how_long_they_take(cells, tmp_path):
+    said = run("fit", cells, "-o", tmp_path/"run", *quick).stderr
+    assert re.findall(r"^\d/\d \w+$", said, re.M) == ["1/2 train", "2/2 cluster"]
+    assert re.search(r"^about \d+ \w+ in all: train \d+ \w+, cluster \d+ s$", said, re.M)
+    assert said.index("about") < said.index("1/2 train")
+
+
+def test_options_of_python_have_their_names_in_the_shell(cells, tmp_path):
+    import scvae as library
+    fit = ["fit", cells, *quick, "-o"]
+    watched = ["--held-out", "0.3", "--patience", "1", "--epochs", "90"]
+    lines = [[*fit, tmp_path/"seed", "--seed", "3"],
+             [*fit, tmp_path/"state", "--random-state", "3"], [*fit, tmp_path/"watched", *watched],
+             [*fit, tmp_path/"none", "--patience", "1"],
+             [*fit, tmp_path/"none", "--device", "gpu"]]
+    *done, alone, gpu = in_one_process(lines, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    assert [code for _, code, *_ in done] == [0, 0, 0]
+    seed, state, early = (library.load_model(tmp_path/f"{name}/model", "cpu")
+                          for name in ("seed", "state", "watched"))
+    assert seed.settings["random_state"] == 3 and seed.history.equals(state.history)
+    assert early.settings["options"]["held_out"] == .3 and len(early.history) < 90
+    assert alone[1] == gpu[1] == 2 and "add --held-out 0.1 too" in alone[2]
+    assert "--device gpu cannot be used here: use 'cpu'" in gpu[2]
+
+
 def test_mistakes_are_one_line_and_leave_nothing(cells, tmp_path):
     for args in (["fit", "none.h5ad", "-o", tmp_path/"run"],
                  ["fit", cells, "--layer", "raw", "-o", tmp_path/"run"],
@@ -171,7 +196,7 @@ def start(*args):
 def in_training(*args):
     "A fit that has read its cells and trains."
     process, said = start("fit", *args, "--n-top-genes", "50"), ""
-    while "train" not in said:
+    while "train:" not in said:             # its bar
         said += os.read(process.stderr.fileno(), 4096).decode() or pytest.fail(said)
     return process
 

@@ -44,7 +44,7 @@ def bar(stem):
 def prose(text, above=""):
     "A Markdown cell as the site shows it; `above` comes under its title."
     text = re.sub(r"\[([^\]]*)\]\(\.\./(CITATION\.cff)\)", r'<a href="\2">\1</a>', cited(text))
-    text = text.replace("](../docs/", "](")
+    text = text.replace("](../docs/", "](").replace("](../course/README.md)", "](course.md)")
     text = re.sub(r"^!\[([^\]]*)\]\(images/([\w-]+\.svg)\)$", drawing, text, flags=re.M)
     return re.sub(r"\A# .+\n+(> .+\n?)*", lambda m: f"{m[0]}\n{above}\n\n", text) if above else text
 
@@ -150,7 +150,7 @@ def sidebar():
     "All parts; the reference stands before the last."
     lines = lambda stems: [f"{stem[:2]} {chapters.title(stem)} <{stem}>" for stem in stems]
     *parts, last = [(part, lines(stems)) for part, stems in chapters.parts().items()]
-    reference = "Reference", ["reference/index", "tasks", "words", "bibliography"]
+    reference = "Reference", ["reference/index", "tasks", "course", "words", "bibliography"]
     return "".join(toctree(pages, f":caption: {part}") for part, pages in [*parts, reference, last])
 
 
@@ -180,12 +180,45 @@ def prepare():
     for name in ("tasks", "words", "bibliography"):
         text = (root/f"docs/{name}.md").read_text(encoding="utf-8")
         (source/f"{name}.md").write_text(text.replace("](../nbs/", "]("), encoding="utf-8")
+    text = (root/"course/README.md").read_text(encoding="utf-8").replace("](../nbs/", "](")
+    text = re.sub(r"\[([^]]+)\]\((\d_\w+\.ipynb)\)", r'<a href="course/\2" download>\1</a>', text)
+    (source/"course.md").write_text(text, encoding="utf-8")
+
+
+MENDED = [  # what Sphinx and furo write that a screen reader stumbles over, and what it needs
+    (r'class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
+    (r' aria-label="Toggle hidden content"', ""),  # the line says it better
+    (r'<aside class="sidebar-drawer"', '<aside class="sidebar-drawer" aria-label="All pages"'),
+    (r'<aside class="toc-drawer"', '<aside class="toc-drawer" aria-label="On this page"'),
+    (r'<dl>\n((?:<dd><em class="sig-param.*?</dd>\n)+)</dl>', lambda m: (
+        f'<span class="sig-params">{m[1].replace("<dd>", "<span>").replace("</dd>", "</span>")}'
+        "</span>"))]
+
+
+def card(text):
+    "The same page with what others show of it before it is opened: title, subtitle, a picture."
+    said = re.search(r"<title>(.*?)</title>.*?</h1>\s*<blockquote>\s*<div><p>(.*?)</p>", text, re.S)
+    if not said: return text
+    plain = lambda x: html.escape(html.unescape(" ".join(re.sub(r"<[^>]+>", "", x).split())))
+    image = f"{cfg['doc_host']}{cfg['doc_baseurl']}/_images/donors.png"
+    told = {"og:title": plain(said[1]), "og:description": plain(said[2]), "og:image": image}
+    tags = [f'<meta property="{name}" content="{value}">' for name, value in told.items()]
+    tags.append(f'<meta name="description" content="{told["og:description"]}">')
+    return text.replace("</head>", "\n".join(tags) + "\n</head>", 1)
+
+
+def mend(path):
+    "A page as those who do not see it can use it, and as others show it; its text."
+    text = card(path.read_text(encoding="utf-8"))
+    for found, better in MENDED: text = re.sub(found, better, text)
+    path.write_text(text, encoding="utf-8")
+    return text
 
 
 def finish():
     "What Sphinx does not make: the formulas' font, data of the pages that move, downloads."
     from docs_math import write_font
-    text = "".join(p.read_text(encoding="utf-8") for p in site.rglob("*.html"))
+    text = "".join(map(mend, site.rglob("*.html")))
     formulas = "".join(re.findall(r"<math.*?</math>", text, re.S))
     write_font(html.unescape(re.sub(r"<[^>]+>", "", formulas)), site/"_static/math.woff2")
     for name in ("slider", "walk"):  # a page opened from disk may load a script, not JSON
@@ -193,6 +226,7 @@ def finish():
         (site/f"_static/{name}-data.js").write_text(f"window.scvae_{name} = {data};\n")
     (site/"nbs").mkdir()
     for path in (root/"nbs").glob("*.ipynb"): shutil.copy(path, site/"nbs")
+    shutil.copytree(root/"course", site/"course", ignore=shutil.ignore_patterns(".*"))
     for name in ("docs/references.bib", "CITATION.cff"): shutil.copy(root/name, site)
 
 

@@ -1436,7 +1436,7 @@ def crowd(
     children = [start(at, moment, name, str(case), log=log) for log in logs]
     endings = [ended(child, 300) for child in children]
     wrong = [wrong_words(e, log) for e, log in zip(endings, logs) if e.how != "said"]
-    came = sum("\nclustering" in log.read_text(errors="replace") for log in logs)
+    came = sum("2/2 cluster" in log.read_text(errors="replace") for log in logs)
     return endings.count(Ending("done", 0)), came, max(wrong, default="")
 
 # %% ../../nbs/46_faults.ipynb #cc150be6
