@@ -228,8 +228,8 @@ def sha256_of(
 def machine() -> dict:
     "What the last bits of a result depend on, and nobody chooses."
     ranks, processor = TOGETHER.get(), torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "processor": processor} | (
-        {"processes": ranks.size} if ranks else {})
+    n = ranks.size if ranks else 1
+    return {"torch": torch.__version__, "processor": processor, "processes": n}
 
 # %% ../nbs/89_checkpoints.ipynb #2d129dec
 def warn_machine(
@@ -237,7 +237,8 @@ def warn_machine(
     now,  # what this one is
 ):
     "Warn where the result cannot be the same to the last bit."
-    found = differences({"settings": was or {}}, {"settings": now or {}})
+    was = {"processes": 1} | was if was else {}  # checkpoints from before do not say how many
+    found = differences({"settings": was}, {"settings": {"processes": 1} | (now or {})})
     if found: warnings.warn(
         f"the run goes on on another machine ({'; '.join(found)}): the result will differ "
         "in its last digits from that of a run that was not stopped.", stacklevel=2)

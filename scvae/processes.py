@@ -6,7 +6,7 @@
 __all__ = ['PATIENCE', 'Ranks', 'part', 'Share', 'packed', 'unpacked', 'RankLost', 'hearing', 'unshared', 'about',
            'seconds_a_step', 'verdict', 'from_torchrun', 'joined', 'fit']
 
-# %% ../nbs/24_processes.ipynb #44a0e024
+# %% ../nbs/24_processes.ipynb #47cd09c7
 import hashlib, os, pickle, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from datetime import timedelta
 import numpy as np, torch
 from torch import distributed as dist, nn
 
-# %% ../nbs/24_processes.ipynb #ae494d39
+# %% ../nbs/24_processes.ipynb #67748fbf
 from .checkpoints import differences, sha256_of
 from .docments import delegates, document, patch
 from .fast_nb import Counts
@@ -23,7 +23,7 @@ from .streaming import fit as fit_alone
 from .train import Batch, Tally, Thinned, best_device, shown, train_epoch
 from .workers import TOGETHER, n_started
 
-# %% ../nbs/24_processes.ipynb #d08d8c5d
+# %% ../nbs/24_processes.ipynb #c11aced0
 @dataclass
 class Ranks:
     "Processes that train one model, and which of them this is."
@@ -36,7 +36,7 @@ class Ranks:
     sharing: bool = True   # whether minibatches are shared; else each process has the whole
     own: slice = None      # rows that this process has of the present minibatch
 
-# %% ../nbs/24_processes.ipynb #8ec85336
+# %% ../nbs/24_processes.ipynb #9b864224
 @patch
 def turn(self: Ranks,
     n_cells,  # of a minibatch
@@ -47,7 +47,7 @@ def turn(self: Ranks,
     self.n_cells, self.portion = n_cells, (self.own.stop - self.own.start) / n_cells
     return self.own
 
-# %% ../nbs/24_processes.ipynb #71e94363
+# %% ../nbs/24_processes.ipynb #13b4f828
 @patch
 def drawn(self: Ranks,
     like,  # tensor, own rows x ...
@@ -62,7 +62,7 @@ def normal(self: Ranks, noise, like):
     "Noise of the latents, as `reparameterise` takes it."
     return self.drawn(like, lambda new: new.normal_(generator=noise))
 
-# %% ../nbs/24_processes.ipynb #1dd5b84f
+# %% ../nbs/24_processes.ipynb #955ad011
 def part(
     batch,  # Batch
     own,    # slice of its rows
@@ -73,7 +73,7 @@ def part(
     of = lambda values: None if values is None else values[own]
     return Batch(batch.x[own], asked, of(batch.depth), of(batch.covariates))
 
-# %% ../nbs/24_processes.ipynb #a827793e
+# %% ../nbs/24_processes.ipynb #2418ca2c
 class Share:
     "Cells of which each process sees its part of every minibatch."
     def __init__(self, cells, ranks):
@@ -85,13 +85,13 @@ class Share:
         if isinstance(self.cells, Thinned): return part(self.cells.batch(rows), own)
         return self.cells.batch(rows[own])
 
-# %% ../nbs/24_processes.ipynb #e005100e
+# %% ../nbs/24_processes.ipynb #fbb0fcf6
 @patch
 def share(self: Ranks, cells) -> Share:
     "Cells as this process sees them."
     return Share(cells, self)
 
-# %% ../nbs/24_processes.ipynb #1fa9a441
+# %% ../nbs/24_processes.ipynb #f6faa810
 def packed(
     net,    # a VAE, after a step backward
     told,   # further numbers to be summed, a tensor
@@ -101,7 +101,7 @@ def packed(
     grads = [p.grad for p in net.parameters() if p.grad is not None]
     return grads, torch.cat([*(g.reshape(-1) for g in grads), told]).mul_(share)
 
-# %% ../nbs/24_processes.ipynb #cc7fe18c
+# %% ../nbs/24_processes.ipynb #f01f2fc4
 def unpacked(
     grads,  # gradients, changed in place
     flat,   # sum of what `packed` gave in each process
@@ -112,7 +112,7 @@ def unpacked(
     for g, summed in zip(grads, new): g.copy_(summed.view_as(g))
     return told
 
-# %% ../nbs/24_processes.ipynb #c81ec926
+# %% ../nbs/24_processes.ipynb #c59d8244
 class RankLost(RuntimeError):
     "Another process of the training has ended."
 
@@ -124,7 +124,7 @@ def hearing():
         "another process of this training ended or cannot be reached: what it said, or the "
         "report of torchrun, says why.") from e
 
-# %% ../nbs/24_processes.ipynb #7210ca0e
+# %% ../nbs/24_processes.ipynb #dce1c631
 @patch
 def step(self: Ranks,
     keeper,  # Keeper or Follower, whose signals are shared; None: none is
@@ -140,7 +140,7 @@ def step(self: Ranks,
     if keeper is not None: keeper.stop.agree(bool(told[-1] > 0))
     return told[:-1]
 
-# %% ../nbs/24_processes.ipynb #64bc7e4a
+# %% ../nbs/24_processes.ipynb #4b78805e
 @patch
 def given(self: Ranks,
     find,  # function without arguments, called in the first process
@@ -150,7 +150,7 @@ def given(self: Ranks,
     with hearing(): dist.broadcast_object_list(held, 0)
     return held[0]
 
-# %% ../nbs/24_processes.ipynb #d75180a3
+# %% ../nbs/24_processes.ipynb #b6bf086f
 @patch
 def summed(self: Ranks,
     array,  # numpy, of which each process has filled in a part; zeros elsewhere
@@ -159,7 +159,7 @@ def summed(self: Ranks,
     with hearing(): dist.all_reduce(torch.from_numpy(array))
     return array
 
-# %% ../nbs/24_processes.ipynb #93a660c8
+# %% ../nbs/24_processes.ipynb #45040522
 @patch
 def on_machine(self: Ranks,
     make,  # function without arguments, called in one process of each machine
@@ -172,7 +172,7 @@ def on_machine(self: Ranks,
     others = (what for machine, what in told if machine == self.machine)
     return next(filter(None, map(pickle.loads, others)))
 
-# %% ../nbs/24_processes.ipynb #813beb71
+# %% ../nbs/24_processes.ipynb #d778a406
 def unshared(
     net,  # a VAE
     o,    # Options
@@ -183,7 +183,7 @@ def unshared(
     if o.free_bits: return f"free_bits={o.free_bits}"
     return f"contrast={o.contrast}" if o.contrast else None
 
-# %% ../nbs/24_processes.ipynb #a13360d0
+# %% ../nbs/24_processes.ipynb #cf293206
 @patch
 def check(self: Ranks,
     net,      # a VAE
@@ -195,12 +195,11 @@ def check(self: Ranks,
         f"{found} needs whole minibatches, which {self.size} processes do not have: "
         "leave it out, or start without torchrun.")
     n = n_cells - round(o.held_out * n_cells)
-    if n // -(-n // o.batch_size) < self.size: raise ValueError(
-        f"minibatches of {min(n, o.batch_size)} cells are too few for {self.size} processes: "
-        "give a larger batch_size or more cells, or start fewer.")
+    if n // -(-n // o.batch_size) < self.size: raise ValueError(f"minibatches of {o.batch_size} of "
+        f"{n} cells are too few for {self.size} processes: start fewer, or enlarge batch_size.")
     self.check_gpus(o.device or best_device())
 
-# %% ../nbs/24_processes.ipynb #71963d58
+# %% ../nbs/24_processes.ipynb #1539e8e6
 @patch
 def check_gpus(self: Ranks,
     device,  # where to train
@@ -210,7 +209,7 @@ def check_gpus(self: Ranks,
     if str(device).startswith("cuda") and self.here > n: raise ValueError(
         f"{self.here} processes are on this machine, which has {n} GPUs: start one for each.")
 
-# %% ../nbs/24_processes.ipynb #a7e26c87
+# %% ../nbs/24_processes.ipynb #750207dc
 def about(
     run,  # Run
 ) -> dict:
@@ -218,7 +217,7 @@ def about(
     settings = asdict(run.options) | dict(random_state=run.seed, precision=run.precision)
     return dict(settings=settings, digests=dict(cells=sha256_of([run.cells.factor])))
 
-# %% ../nbs/24_processes.ipynb #9cbcb542
+# %% ../nbs/24_processes.ipynb #8761bdd5
 @patch
 def check_same(self: Ranks,
     first,  # from `about`, of the first process
@@ -229,7 +228,7 @@ def check_same(self: Ranks,
         f"process {self.rank} of {self.size} trains something else than the first "
         f"({'; '.join(found[:3])}): give all the same, or start without torchrun.")
 
-# %% ../nbs/24_processes.ipynb #fe03fe7a
+# %% ../nbs/24_processes.ipynb #5d2e7f6d
 @patch
 @contextmanager
 def training(self: Ranks,
@@ -245,7 +244,7 @@ def training(self: Ranks,
     yield
     if run.keeper: run.keeper.stop.agreed = None
 
-# %% ../nbs/24_processes.ipynb #567fe114
+# %% ../nbs/24_processes.ipynb #147c0e61
 def seconds_a_step(
     run,        # Run; its weights change
     n_steps=8,  # that are measured, after two that are not
@@ -261,7 +260,7 @@ def seconds_a_step(
         float(tally.sums.sum())  # waits for a GPU
     return (time.perf_counter() - started) / n_steps
 
-# %% ../nbs/24_processes.ipynb #9e2a93fd
+# %% ../nbs/24_processes.ipynb #2e0d1186
 @patch
 def alone(self: Ranks,
     run,  # Run; its weights change
@@ -276,7 +275,7 @@ def alone(self: Ranks,
     self.sharing = True
     return min(found)
 
-# %% ../nbs/24_processes.ipynb #df0254bc
+# %% ../nbs/24_processes.ipynb #a1c98ac6
 def verdict(
     size,      # processes
     backend,   # that they talk by
@@ -291,7 +290,7 @@ def verdict(
     return (f"{size} processes ({backend}) share each minibatch of {batch} cells: "
             f"{1000 * together:.1f} ms a step, and {1000 * alone:.1f} ms in one process; {pays}.")
 
-# %% ../nbs/24_processes.ipynb #1f93d413
+# %% ../nbs/24_processes.ipynb #fb60dd15
 @patch
 def say(self: Ranks,
     run,  # Run; its weights change
@@ -303,7 +302,7 @@ def say(self: Ranks,
     batch = min(run.options.batch_size, len(run.shown))
     if self.rank == 0: print(verdict(self.size, backend, batch, alone, together), file=sys.stderr)
 
-# %% ../nbs/24_processes.ipynb #641d9139
+# %% ../nbs/24_processes.ipynb #9c0bab50
 PATIENCE = timedelta(hours=2)  # that processes wait for one that reads or hangs
 @patch
 @contextmanager
@@ -318,7 +317,7 @@ def met(self: Ranks):
     try: yield
     finally: dist.destroy_process_group()
 
-# %% ../nbs/24_processes.ipynb #4030c636
+# %% ../nbs/24_processes.ipynb #be667d0f
 def from_torchrun() -> Ranks:  # or None
     "The processes that torchrun started, if it did."
     if n_started() < 2: return None
@@ -328,7 +327,7 @@ def from_torchrun() -> Ranks:  # or None
     with hearing(): store, *_ = next(dist.rendezvous("env://", rank, size))
     return Ranks(rank, size, local, n("LOCAL_WORLD_SIZE", 1), n("GROUP_RANK", 0), store)
 
-# %% ../nbs/24_processes.ipynb #e31990e8
+# %% ../nbs/24_processes.ipynb #338b7274
 @contextmanager
 def joined():  # yields Ranks, or None
     "Be one of the processes that torchrun started, if it did."
@@ -337,7 +336,7 @@ def joined():  # yields Ranks, or None
     try: yield ranks
     finally: TOGETHER.reset(before)
 
-# %% ../nbs/24_processes.ipynb #8e5c62df
+# %% ../nbs/24_processes.ipynb #e4c8610e
 @patch
 def first_to_say(self: Ranks,
     what,  # a sentence
@@ -347,7 +346,7 @@ def first_to_say(self: Ranks,
     try: return self.store.add(f"scvae/said/{name}", 1) == 1
     except RuntimeError: return True  # the store has gone
 
-# %% ../nbs/24_processes.ipynb #911d022a
+# %% ../nbs/24_processes.ipynb #b34034ac
 @delegates(fit_alone)
 def fit(
     adata,          # cells: AnnData, backed too; a path or a name as for `load`; several paths
@@ -360,5 +359,5 @@ def fit(
         if ranks.rank: options["progress"] = False
         with ranks.met(): return fit_alone(adata, n_top_genes, **options)
 
-# %% ../nbs/24_processes.ipynb #ac578cdf
+# %% ../nbs/24_processes.ipynb #406f4e7c
 document(__name__)
