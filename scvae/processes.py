@@ -18,6 +18,7 @@ from torch import distributed as dist, nn
 from .checkpoints import differences, sha256_of
 from .docments import delegates, document, patch
 from .fast_nb import Counts
+from .fitting import SCVAE
 from .likelihoods import CalibratedGaussian
 from .streaming import fit as fit_alone
 from .train import Batch, Tally, Thinned, best_device, shown, train_epoch
@@ -352,7 +353,7 @@ def fit(
     adata,          # cells: AnnData, backed too; a path or a name as for `load`; several paths
     n_top_genes=1500,  # highly variable genes to model; None: all
     **options,      # all other options of `streaming.fit`
-):                  # SCVAE
+) -> SCVAE:
     "Preprocess and train, with all processes of torchrun; latents go to adata.obsm or vae.cells."
     with joined() as ranks:
         if ranks is None: return fit_alone(adata, n_top_genes, **options)

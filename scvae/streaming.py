@@ -667,7 +667,8 @@ def fit_streamed(
     how, bare, bar = options_from(options), source.adata, own["progress"]
     known, settings = once(lambda: prepare_streamed(source, settings, how, bar))
     net = build_net(settings, len(known[0].genes)).to(how.device)
-    make = lambda: to_scratch(source, known[0], scratch_folder(place), bar)
+    folder = scratch_folder(place if leads() else None)
+    make = lambda: to_scratch(source, known[0], folder, bar)
     scratch = ranks.on_machine(make) if (ranks := TOGETHER.get()) else make()
     batch = one_hot(bare, settings["batch_key"], settings["batches"])
     cells = Streamed(scratch, known, net, batch, memory)

@@ -1,8 +1,10 @@
 "Processes that torchrun starts train one model, and it is the one that a single process trains."
 import json, os, signal, subprocess, sys, time
-import anndata, numpy as np, psutil, pytest, torch
+import anndata, numpy as np, psutil, pytest, torch, typer
 import scvae
+from scvae import cli
 from scvae.checkpoints import Checkpoint
+from scvae.processes import Ranks
 from scvae.streaming import write_synthetic
 
 SMALL = dict(n_latent=3, hidden=(8,), epochs=12, batch_size=64, device="cpu", precision="float32",
@@ -152,9 +154,14 @@ def test_the_command_stops_all_and_goes_on(tmp_path, file):
     assert [p.name for p in tmp_path.iterdir()] == ["run.checkpoint"]
 
 
-def test_an_error_is_told_once(tmp_path):
-    code, _, said = ended(torchrun(2, "-m", "scvae", "fit", tmp_path/"none.h5ad"))
-    assert code != 0 and said.count("there is no file") == 1
+def test_an_error_of_all_is_told_once(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    store = torch.distributed.HashStore()
+    for rank, end in enumerate((FileNotFoundError, typer.Exit)):
+        ranks = Ranks(rank, 2, store=store)
+        monkeypatch.setattr("scvae.processes.from_torchrun", lambda ranks=ranks: ranks)
+        with pytest.raises(end), cli.as_one(): raise FileNotFoundError("there is no file")
 
 
 def test_other_commands_are_refused(tmp_path):
