@@ -7,7 +7,7 @@ __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 
            'check_options', 'check_number', 'check_seed', 'unknown_choice', 'check_shares', 'minibatches',
            'least_cells', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes', 'covariates_of',
            'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train',
-           'run_epochs', 'Run', 'check_run', 'check_weight', 'kept', 'epoch_row', 'Best', 'dropped', 'Dropout',
+           'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped', 'Dropout',
            'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed']
 
 # %% ../nbs/05_train.ipynb #edcf845e
@@ -504,7 +504,7 @@ def train(
     "Fit a VAE to counts."
     run = Run(net, cells, replace(options or Options(), **changes), weight, random_state)
     place = checkpoint_of(checkpoint, resume)
-    with run.dropout, kept(run, place) as run.keeper:
+    with run.dropout, state_kept(run, place) as run.keeper:
         with run.ranks.training(run, progress) if run.ranks else nullcontext():
             run_epochs(run, callback, progress)
     run.best.restore(net)
@@ -612,7 +612,7 @@ def watch(self: Run) -> torch.Tensor:
     return once(lambda: held_out_losses(*among).cpu())
 
 # %% ../nbs/05_train.ipynb #016e5998
-def kept(
+def state_kept(
     run,    # Run
     place,  # Checkpoint, or None
 ):          # yields a Keeper, a Follower or None
