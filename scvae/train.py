@@ -591,7 +591,7 @@ def epoch(self: Run,
     steps = plan_epoch(epoch, self.rows, o, least_cells(self.net))
     beta, left = steps[-1][1], steps[self.tally.n_steps:]
     seen, watched = self.seen()
-    sums = train_epoch(self.net, seen, left, self.adam, self.parts, self.tally, **watched)
+    sums = train_epoch(self.net, seen, left, self.adam, self.parts, **watched)
     self.rows, row = None, epoch_row(epoch, beta, sums)
     if not o.held_out: return row
     return row | epoch_row(epoch, beta, self.watch(), "held_")
@@ -601,7 +601,7 @@ def epoch(self: Run,
 def seen(self: Run) -> tuple:  # something with a `batch`; arguments of `train_epoch`
     "Cells as this process sees them, and what is called at each step."
     cells = shown(self.cells, self.options, self.noise)
-    called = dict(after=self.keeper.step) if self.keeper else {}
+    called = dict(tally=self.tally, after=self.keeper.step) if self.keeper else {}
     if self.ranks is None: return cells, called
     return self.ranks.share(cells), called | dict(shared=partial(self.ranks.step, self.keeper))
 
