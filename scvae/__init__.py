@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
-    "fit": "streaming", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
+    "fit": "processes", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
     "transfer": "mapping", "differential_expression": "expression",
 }
 _methods = "mapping", "expression", "streaming"  # modules that give SCVAE more methods
@@ -15,7 +15,7 @@ def __getattr__(name):
     from importlib import import_module
     if name in _home:
         home = import_module(f"scvae.{_home[name]}")
-        if _home[name] in ("fitting", "many", "streaming"):
+        if _home[name] in ("fitting", "many", "processes"):
             for more in _methods: import_module(f"scvae.{more}")
         return getattr(home, name)
     raise AttributeError(f"module 'scvae' has no attribute {name!r}")

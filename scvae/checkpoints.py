@@ -6,7 +6,7 @@
 __all__ = ['README', 'ABOUT', 'SIGNALS', 'Checkpoint', 'checkpoint_of', 'unusable', 'as_arrays', 'under', 'copy_under',
            'adam_arrays', 'restore_adam', 'unlike', 'differences', 'check_same', 'sha256_of', 'machine', 'warn_machine',
            'locks_work', 'held', 'say', 'Stop', 'noted', 'Keeper', 'check_free', 'keeping', 'gone_if_useless',
-           'may_keep']
+           'may_keep', 'Follower', 'following']
 
 # %% ../nbs/89_checkpoints.ipynb #4e643e2f
 import glob, hashlib, json, os, shutil, signal, sys, tempfile, textwrap, threading, time, warnings
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np, torch
 from .docments import document, patch
 from .files import as_path, load_tensors, lock, save_tensors, writing
+from .workers import TOGETHER
 
 # %% ../nbs/89_checkpoints.ipynb #76fce9b0
 @dataclass(frozen=True)
@@ -226,7 +227,9 @@ def sha256_of(
 # %% ../nbs/89_checkpoints.ipynb #b1b62cde
 def machine() -> dict:
     "What the last bits of a result depend on, and nobody chooses."
-    return {"torch": torch.__version__, "processor": torch.backends.cpu.get_cpu_capability()}
+    ranks, processor = TOGETHER.get(), torch.backends.cpu.get_cpu_capability()
+    n = ranks.size if ranks else 1
+    return {"torch": torch.__version__, "processor": processor, "processes": n}
 
 # %% ../nbs/89_checkpoints.ipynb #2d129dec
 def warn_machine(
@@ -234,7 +237,8 @@ def warn_machine(
     now,  # what this one is
 ):
     "Warn where the result cannot be the same to the last bit."
-    found = differences({"settings": was or {}}, {"settings": now or {}})
+    was = {"processes": 1} | was if was else {}  # checkpoints from before do not say how many
+    found = differences({"settings": was}, {"settings": {"processes": 1} | (now or {})})
     if found: warnings.warn(
         f"the run goes on on another machine ({'; '.join(found)}): the result will differ "
         "in its last digits from that of a run that was not stopped.", stacklevel=2)
@@ -273,6 +277,7 @@ class Stop:
         announce=None,  # file to be made for other processes; None: none
     ):
         self.number, self.file, self.announce = None, file, announce
+        self.agreed = None  # by processes that stop together; None: no others
 
     def note(self, number, frame=None):
         "Handle a signal; a second Ctrl-C ends at once."
@@ -282,11 +287,26 @@ class Stop:
 
 # %% ../nbs/89_checkpoints.ipynb #f440baa4
 @patch
-def asked(self: Stop) -> bool:
-    "Whether to stop."
+def heard(self: Stop) -> bool:
+    "Whether this process was asked to stop."
     if self.number is None and self.file and os.path.exists(self.file): self.number = signal.SIGINT
     return self.number is not None
 
+# %% ../nbs/89_checkpoints.ipynb #de686116
+@patch
+def asked(self: Stop) -> bool:
+    "Whether to stop; of several processes one may have been asked, and all stop at one step."
+    return self.heard() if self.agreed is None else self.agreed
+
+@patch
+def agree(self: Stop,
+    any_heard,  # whether one of the processes was asked
+):
+    "Take over what all processes do."
+    self.agreed = any_heard
+    if any_heard and self.number is None: self.number = signal.SIGTERM
+
+# %% ../nbs/89_checkpoints.ipynb #2443191a
 @patch
 def leave(self: Stop,
     said,  # a sentence for the user
@@ -447,6 +467,21 @@ def may_keep(
     warnings.warn(f"another process keeps its training in {checkpoint.path()}, so this one goes on "
                   "without checkpoints: give each its own folder.", stacklevel=2)
     return False
+
+# %% ../nbs/89_checkpoints.ipynb #51c2e2f8
+class Follower:
+    "Stands for a `Keeper` where another process keeps the state."
+    def __init__(self): self.stop = Stop()
+    def save(self): pass
+    def step(self):
+        if self.stop.asked(): self.end()
+    def end(self): raise SystemExit(128 + self.stop.number)  # the first process says where
+
+@contextmanager
+def following():
+    "Note signals as `keeping` does, and write nothing."
+    follower = Follower()
+    with noted(follower.stop): yield follower
 
 # %% ../nbs/89_checkpoints.ipynb #d43c32bb
 document(__name__)

@@ -10,28 +10,30 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'NO_UPDATE', 'REST', 'RECORDED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
            'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Chapter',
            'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns',
-           'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'say_version',
-           'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended',
-           'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting',
-           'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing',
-           'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted',
-           'data', 'contents', 'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable',
-           'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options',
-           'check_update', 'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of',
-           'hold', 'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
-           'columns_wanted', 'checked', 'called', 'is_streamed', 'check_streamed', 'steps_of', 'begin', 'training_rate',
-           'seconds_ahead', 'as_time', 'say_ahead', 'stream_into', 'sample_into', 'fit_into', 'outcome', 'files_text',
-           'fit_text', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill', 'at', 'open_model', 'model_of',
-           'encode_command', 'encode_into', 'as_new_cells', 'as_columns', 'generated', 'generated_like',
-           'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells', 'add_map',
-           'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
+           'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'n_processes',
+           'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence',
+           'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all',
+           'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
+           'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked',
+           'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file', 'element',
+           'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary',
+           'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back', 'update',
+           'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim', 'unfinished',
+           'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked', 'called',
+           'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin', 'training_rate',
+           'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into', 'fit_into', 'outcome',
+           'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill',
+           'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk',
+           'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated',
+           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
+           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
            'report_command', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command',
            'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows',
            'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
-import io, json, os, re, shlex, shutil, sys, time, typer, warnings
-from contextlib import ExitStack, contextmanager, suppress
+import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typer.core import TyperGroup
@@ -65,8 +67,24 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx):
         with in_one_line():
+            if n_processes() > 1: check_together(ctx.meta["words"])
             if hint := shadowed(Path.cwd()): say(hint)
             return super().invoke(ctx)
+
+# %% ../nbs/19_cli.ipynb #d072c2d3
+def n_processes() -> int:
+    "How many processes torchrun has started."
+    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+
+# %% ../nbs/19_cli.ipynb #4843eea8
+def check_together(
+    words,  # of the line
+):
+    "Raise a ValueError, in the first of several processes, for a command that is for one."
+    if words[1:2] == ["fit"]: return
+    if os.environ["RANK"] != "0": raise typer.Exit(2)
+    raise ValueError(f"torchrun started {n_processes()} processes, and only scvae fit can share "
+                     "its work among them: start this without torchrun")
 
 # %% ../nbs/19_cli.ipynb #96df3a19
 app = typer.Typer(cls=Commands, help=ABOUT, no_args_is_help=True, add_completion=False,
@@ -918,6 +936,9 @@ def line_again(
 ) -> str:
     "The line of the shell that is being carried out, with more words."
     words = ctx.find_root().meta["words"]
+    if n_processes() > 1:
+        here = os.environ.get("LOCAL_WORLD_SIZE", n_processes())
+        words = ["torchrun", f"--nproc-per-node={here}", "-m", "scvae", *words[1:]]
     return shlex.join([*words, *(word for word in more if word not in words)])
 
 # %% ../nbs/19_cli.ipynb #21149056
@@ -990,17 +1011,34 @@ def called(
     return ", ".join(cells) if isinstance(cells, list) else cells
 
 # %% ../nbs/19_cli.ipynb #99354456
+def stays_on_disk(
+    cells,   # a file, or the name of a dataset
+    stream,  # whether it is read block by block; None: as memory allows
+    memory,  # that cells may take
+    *place,  # layer, and whether counts are rounded
+) -> bool:
+    "Whether cells are read block by block."
+    from scvae.streaming import as_bytes, sources, streams
+    memory = as_bytes(memory)
+    if stream is False: return False
+    with sources(cells, stream, memory, *place) as source: return streams(source, stream, memory)
+
+# %% ../nbs/19_cli.ipynb #775e1e06
 def is_streamed(
     wanted,  # Wanted
 ) -> bool:
     "Whether cells are read block by block, or are in several files."
-    from scvae.streaming import as_bytes, sources, streams
-    memory = as_bytes(wanted.memory)
     if isinstance(wanted.cells, list): return True
-    if wanted.stream is False: return False
     place = wanted.layer, wanted.settings["round_counts"]
-    with sources(wanted.cells, wanted.stream, memory, *place) as source:
-        return streams(source, wanted.stream, memory)
+    return stays_on_disk(wanted.cells, wanted.stream, wanted.memory, *place)
+
+def check_all_cells(
+    least,  # counts, and genes, of cells that are not left out
+):
+    "Raise a ValueError where some of the cells that are streamed would be left out."
+    if any(least): raise ValueError(
+        "--min-counts and --min-genes do not go with streamed cells: write the cells that have "
+        "enough first, as in `scvae data CELLS --min-counts 500 -o cells.h5ad`")
 
 # %% ../nbs/19_cli.ipynb #430f8b7a
 def check_streamed(
@@ -1009,9 +1047,7 @@ def check_streamed(
 ):
     "Raise an error for what cannot be done with streamed cells, or with these."
     if wanted.update: raise ValueError(f"--update does not go with streamed cells: {NO_UPDATE}")
-    if any(wanted.least): raise ValueError(
-        "--min-counts and --min-genes do not go with streamed cells: write the cells that have "
-        "enough first, as in `scvae data CELLS --min-counts 500 -o cells.h5ad`")
+    check_all_cells(wanted.least)
     name = called(wanted.cells)
     for column in columns_wanted(wanted): check_column(adata, column, name)
     check_free(Opened(adata, None, name, None), ADDED)
@@ -1076,6 +1112,8 @@ def say_ahead(
     *shape,  # cells, genes
 ):
     "Say about how long all will take; a fit that cannot be tried says nothing here."
+    from scvae.workers import TOGETHER
+    if TOGETHER.get(): return   # a trial of one process would leave the others waiting
     with suppress(Exception):
         took = seconds_ahead(wanted, *shape)
         each = ", ".join(f"{step} {as_time(seconds)}" for step, seconds in took.items())
@@ -1083,13 +1121,13 @@ def say_ahead(
         say(f"about {as_time(sum(took.values()))}{' or less' if less else ''} in all: {each}")
 
 # %% ../nbs/19_cli.ipynb #8f7b04b4
-def stream_into(
-    part,        # folder
+def fit_on_disk(
     wanted,      # Wanted
     checkpoint,  # as `fit` takes it
-) -> tuple:      # Opened, what came out
-    "Fit a model to cells on disk; write it, and the cells without their counts."
-    from scvae.streaming import as_bytes, cluster_sample, fit, sources
+):               # SCVAE, with `cells`
+    "Fit a model to cells on disk."
+    from scvae.processes import fit
+    from scvae.streaming import as_bytes, sources
     s, how = wanted.settings, dict(stream=wanted.stream, memory=wanted.memory)
     place, memory = (wanted.layer, s["round_counts"]), as_bytes(wanted.memory)
     say(f"reading {called(wanted.cells)}")
@@ -1098,10 +1136,20 @@ def stream_into(
             check_streamed(wanted, source.adata)
             say_ahead(wanted, *source.adata.shape)
     begin(wanted, "train")
-    vae = fit(wanted.cells, layer=wanted.layer, checkpoint=checkpoint, **how, **s)
+    return fit(wanted.cells, layer=wanted.layer, checkpoint=checkpoint, **how, **s)
+
+# %% ../nbs/19_cli.ipynb #ac33e7b9
+def stream_into(
+    part,        # folder
+    wanted,      # Wanted
+    checkpoint,  # as `fit` takes it
+) -> tuple:      # Opened, what came out
+    "Fit a model to cells on disk; write it, and the cells without their counts."
+    from scvae.streaming import cluster_sample
+    vae = fit_on_disk(wanted, checkpoint)
     vae.save(part/"model")
     begin(wanted, "cluster")
-    cluster_sample(vae.cells, "X_scvae", wanted.resolution, s["random_state"])
+    cluster_sample(vae.cells, "X_scvae", wanted.resolution, wanted.settings["random_state"])
     write_new(vae.cells, part/"adata.h5ad")
     if wanted.report and vae.cells.X is None: sample_into(part, wanted, vae.cells)
     return Opened(vae.cells, None, called(wanted.cells), None), outcome(vae, vae.cells)
@@ -1129,7 +1177,7 @@ def fit_into(
     "Fit a model; write it and the cells."
     opened, seed = checked(wanted), wanted.settings["random_state"]
     from scvae.plots import cluster_cells
-    from scvae.fitting import fit
+    from scvae.processes import fit
     say_ahead(wanted, *opened.adata.shape)
     begin(wanted, "train")
     vae = fit(opened.adata, layer=opened.layer, checkpoint=checkpoint, **wanted.settings)
@@ -1179,6 +1227,33 @@ def fit_text(
             f"{r['n_latent']} latents are used; {n_clusters} clusters (cells): {sizes}\n\n"
             + files_text(r))
 
+# %% ../nbs/19_cli.ipynb #ace4a7ae
+@contextmanager
+def as_one():  # yields Ranks, or None
+    "Be one of torchrun's processes, if there are any."
+    if n_processes() < 2: return (yield)
+    from scvae.processes import joined
+    with joined() as ranks:
+        try: yield ranks
+        except (*FIXABLE, *STOPPED) as error:
+            if isinstance(error, FIXABLE): speaks = ranks.first_to_say(sentence(error))
+            else: speaks = ranks.rank == 0
+            if speaks: raise
+            raise typer.Exit(getattr(error, "code", 2)) from None
+
+# %% ../nbs/19_cli.ipynb #d31ea54b
+def follow(
+    wanted,  # Wanted
+):
+    "Take part in a fit of which another process keeps the state and writes the result."
+    from scvae.checkpoints import Checkpoint
+    from scvae.processes import fit
+    place = Checkpoint(tempfile.gettempdir(), keep=True)  # signals are noted, nothing is written
+    with redirect_stderr(io.StringIO()):
+        if is_streamed(wanted): return fit_on_disk(wanted, place)
+        opened = checked(wanted)
+        fit(opened.adata, layer=opened.layer, checkpoint=place, **wanted.settings)
+
 # %% ../nbs/19_cli.ipynb #4857e0d5
 @app.command("fit")
 def fit_command(
@@ -1205,7 +1280,9 @@ def fit_command(
     wanted = Wanted(cells, out or Path("runs")/Path(first).stem, layer, label,
                     settings | fit_options(option), resolution, (min_counts, min_genes), update,
                     report, overwrite, resume, line_again(ctx, "--resume"), stream, memory)
-    result, code = run_fit(wanted)
+    with as_one() as ranks:
+        if ranks and ranks.rank: return follow(wanted)
+        result, code = run_fit(wanted)
     show(result, fit_text(result, called(cells)), as_json)
     if code: raise typer.Exit(code)
 
@@ -1294,17 +1371,22 @@ def model_of(
 @app.command("encode")
 def encode_command(
     run: Run, cells: Cells, out: OutFile, layer: FitLayer = None, round: Round = False,
-    min_counts: MinCounts = 0, min_genes: MinGenes = 0, overwrite: Overwrite = False,
-    as_json: Json = False,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0, *, memory: Memory, stream: Stream = None,
+    overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the latents of a trained model.
 
-    Genes are matched by name; with too few of the model's genes it is refused.
+    Genes are matched by name; with too few of the model's genes it is refused. Of cells that are
+    streamed, the tables are written with the latents, without a copy of the counts.
 
     Example: scvae encode run/ new.h5ad -o encoded.h5ad"""
     check_suffix(out)
     with replacing(out, overwrite) as part:
-        found = encode_into(part, open_model(run), cells, layer, round, (min_counts, min_genes))
+        vae, least = open_model(run), (min_counts, min_genes)
+        place = layer_on_disk(cells, layer, vae.settings["layer"]), round
+        if stays_on_disk(cells, stream, memory, *place):
+            found = encode_on_disk(part, vae, cells, least, *place)
+        else: found = encode_into(part, vae, cells, layer, round, least)
     text = ('{out}: {cells} cells, {n_latent} latents in obsm["X_scvae"]; {genes_missing} of the '
             "{genes} genes of the model were missing").format(out=out, **found)
     show(found | dict(out=str(out)), text, as_json)
@@ -1319,17 +1401,87 @@ def encode_into(
     least,  # counts, and genes, of cells that are not left out
 ) -> dict:  # what came out
     "Write cells with the latents of a model."
-    from scvae.matching import align
     opened = open_cells(cells, layer, vae.settings["layer"], round, least)
     check_free(opened, ADDED[:1])
     check_writable(opened)
     counts = counted(opened, round)
-    opened.adata.obsm["X_scvae"] = Z = vae.encode(counts)
+    opened.adata.obsm["X_scvae"] = vae.encode(counts)
     write_cells(opened, part, ADDED[:1])
-    with warnings.catch_warnings():  # `encode` has said it
-        warnings.simplefilter("ignore")
-        missing = int(align(counts, vae.prep)[1].sum())
-    return dict(cells=len(Z), n_latent=Z.shape[1], genes=len(vae.genes), genes_missing=missing)
+    return encoded_of(vae, counts.n_obs, counts[:1])
+
+# %% ../nbs/19_cli.ipynb #a4e3546e
+def encoded_of(
+    vae,      # SCVAE
+    n_cells,  # that were encoded
+    few,      # some of them, AnnData with counts in X
+) -> dict:
+    "What came out."
+    from scvae.matching import align
+    with warnings.catch_warnings(action="ignore"):  # `encode` has said it
+        missing = int(align(few, vae.prep)[1].sum())
+    return dict(cells=n_cells, n_latent=vae.settings["n_latent"], genes=len(vae.genes),
+                genes_missing=missing)
+
+# %% ../nbs/19_cli.ipynb #929f6695
+def layer_on_disk(
+    cells,  # a file, or the name of a dataset
+    layer,  # as it was given
+    usual,  # that of the fit, which is taken if none is named and the file has it
+) -> str:
+    "Where the counts of a file are."
+    from scvae.streaming import can_stream, opened, paths_of
+    if layer is not None or usual is None or not can_stream(paths_of(cells)[0]): return layer
+    with opened(cells) as adata: return layer_of(adata, None, usual, False)
+
+# %% ../nbs/19_cli.ipynb #8c2832be
+def encode_on_disk(
+    part,   # .h5ad file
+    vae,    # SCVAE
+    cells,  # a file
+    least,  # counts, and genes, of cells that are not left out: none can be
+    *place, # layer, and whether to round counts with fractions
+) -> dict:  # what came out
+    "Encode cells that stay on disk."
+    from scvae.streaming import sources
+    check_all_cells(least)
+    say(f"reading {cells}")
+    with sources(cells, True, 0, *place) as source:
+        write_latents(part, vae, source, cells)
+        return encoded_of(vae, source.adata.n_obs, few_of(source))
+
+# %% ../nbs/19_cli.ipynb #92b1448d
+def write_latents(
+    part,    # .h5ad file
+    vae,     # SCVAE
+    source,  # Source of one file
+    name,    # of the file
+):
+    "Write the tables of cells that stay on disk, and their latents as they come."
+    from scvae.streaming import encode_blocks
+    adata = source.adata
+    check_writable(Opened(adata, None, name, None))
+    adata.uns["scvae"]["added"] = ADDED[:1]
+    write_new(adata, part)
+    with hdf5(part, "r+") as f: encode_blocks(vae, source, latents_in(f, adata, vae))
+
+# %% ../nbs/19_cli.ipynb #9e17406f
+def latents_in(
+    f,      # h5py.File with tables of cells
+    adata,  # the cells
+    vae,    # SCVAE
+):          # h5py.Dataset, n_cells x n_latent
+    "Room for latents, as AnnData lays them out."
+    Z = f["obsm"].create_dataset("X_scvae", (adata.n_obs, vae.settings["n_latent"]), "f4")
+    Z.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    return Z
+
+# %% ../nbs/19_cli.ipynb #f396ed4f
+def few_of(
+    source,  # Source of one file
+):           # AnnData
+    "Its first cell."
+    import anndata
+    return anndata.AnnData(next(source.read())[:1], var=source.places[0].var)
 
 # %% ../nbs/19_cli.ipynb #c289fb85
 def as_new_cells(

@@ -52,6 +52,7 @@ from .model import Architecture, on_sphere
 from .preprocess import Preprocessor
 from .train import (ENGINE, Cells, Options, best_precision, check_batches, check_seed,
                          check_weight, covariates_of, device_of, embed, minibatches, train)
+from .workers import TOGETHER, leads
 
 # %% ../nbs/11_fitting.ipynb #180c1110
 class SCVAE:
@@ -1258,6 +1259,7 @@ def trained_with(
     "What a fit depends on besides its settings, as JSON can hold it."
     found = {"engine": ENGINE, "threads": torch.get_num_threads(), "processor": processor()}
     found |= environment()
+    if ranks := TOGETHER.get(): found |= {"processes": ranks.size}
     if weight is not None:
         weight = as_weight(weight)
         found |= {"weight": weight.tolist(), "weight_dtype": str(weight.dtype)}
@@ -1426,7 +1428,7 @@ def finish_fit(
     settings,  # from `prepare_fit`
 ) -> SCVAE:
     "All that comes after the last epoch."
-    Z, overlap = embed(net, cells), None
+    Z, overlap = embed(net, cells, TOGETHER.get()), None
     if settings["batch_clusters"]: Z, overlap = mixed(Z, adata, settings)
     vae = SCVAE(net, prep, history, settings, overlap)
     become_own(adata).obsm[settings["key_added"]] = laid_out(vae, Z)
@@ -1502,7 +1504,7 @@ def fit_settings(
     seed = settings["random_state"]
     history = train(net, cells, options, weight, seed, callback, progress, kept)
     vae = finish_fit(adata, cells, net, prep, history, settings)
-    if checkpoint and not checkpoint.keep: checkpoint.remove()
+    if checkpoint and not checkpoint.keep and leads(): checkpoint.remove()
     return vae
 
 # %% ../nbs/11_fitting.ipynb #e7058efa
@@ -1641,7 +1643,7 @@ def conditions(
 ) -> dict:
     "All that a result depends on besides settings and cells."
     known, options = vae.settings["trained_with"], vae.settings["options"]
-    names = ("engine", "threads", "processor", "torch", "numpy", "stacked")
+    names = ("engine", "threads", "processes", "processor", "torch", "numpy", "stacked")
     found = {name: known[name] for name in names if name in known}
     return {"device": options["device"], "precision": options["precision"]} | found
 

@@ -30,7 +30,7 @@ from .matching import columns_of, one_hot
 from .objective import kl_divergence
 from .train import (Cells, Options, Tally, Thinned, autocast, best_precision, check_seed,
                          device_of, digest_cells, epoch_row, plain, plan_epoch, settings_of)
-from .workers import Workers, in_workers
+from .workers import Workers, check_alone, in_workers
 
 # %% ../nbs/14_many.ipynb #b20f0c93
 class Losses(nn.Module):
@@ -287,6 +287,7 @@ def fit_many(
     "Train a model for each seed, many at once."
     if "random_state" in options or betas is not None and "beta" in options:
         raise TypeError("fit_many takes seeds, not random_state, and either betas or beta.")
+    check_alone("fit_many")
     runs, place = runs_of(seeds, betas, key_added), checkpoint_of(checkpoint, resume)
     if stacked is None: stacked = device_of(options.get("device")) != "cpu"
     places = places_of(place, ["stack"] if stacked else list(map(run_name, runs)))

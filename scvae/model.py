@@ -15,10 +15,11 @@ from .docments import document, patch
 def reparameterise(
     mu,              # posterior mean, n_cells x n_latent
     log_var,         # log of the posterior variance, n_cells x n_latent
-    generator=None,  # torch.Generator of the noise; None takes torch's global one
+    generator=None,  # torch.Generator of the noise, or what draws it; None: torch's global one
 ) -> torch.Tensor:   # z, n_cells x n_latent
     "Draw z ~ N(mu, exp(log_var)), differentiable in both (Kingma & Welling 2014, section 2.4)."
-    noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    if callable(generator): noise = generator(mu)
+    else: noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
     return mu + noise * torch.exp(0.5 * log_var)
 
 # %% ../nbs/02_model.ipynb #62ff94b9

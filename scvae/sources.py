@@ -860,6 +860,9 @@ def find_cells(
 ):  # path, or None where the name stands for nothing that can be read
     "The file or folder that a name stands for."
     if not name: return None
+    if re.match(r"\w+://", str(name)): raise ValueError(
+        f"{str(name)[:60]!r} is an address, and cells are read from files: copy it to this "
+        "machine first, or mount its store as a folder.")
     path = as_path(name)
     own = cache_dir(data_dir)/f"{name}.h5ad"
     if os.path.exists(own): return own

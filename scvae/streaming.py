@@ -47,6 +47,7 @@ from .preprocess import Preprocessor
 from .sources import LABELS, find_cells
 from .tables import explained
 from .train import Cells, Options, check_batches, covariates_of, kept_genes, train
+from .workers import TOGETHER, leads, once
 
 # %% ../nbs/22_streaming.ipynb #964bc7b5
 def new_rows(
@@ -394,6 +395,12 @@ def close(self: Scratch) -> "Scratch":  # itself
         for file in self.files: file.flush()
     self.lengths = np.concatenate(self.lengths)
     self.totals = np.concatenate(self.totals)
+    return self.mapped()
+
+# %% ../nbs/22_streaming.ipynb #2f96ee39
+@patch
+def mapped(self: Scratch) -> "Scratch":  # itself
+    "Read what was written."
     self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
     kinds = self.kind, np.float32
     self.indices, self.data = (np.memmap(f, k, "r") for f, k in zip(self.files, kinds))
@@ -424,6 +431,21 @@ def to_scratch(
             scratch.add(kept_genes(block, prep))
             bar.update(block.shape[0])
     return scratch.close()
+
+# %% ../nbs/22_streaming.ipynb #519bee95
+@patch
+def __getstate__(self: Scratch) -> dict:
+    "What another process on this machine needs to read it, while this one has it open."
+    if not os.path.isdir("/proc/self/fd"): raise OSError(
+        "to stream in several processes takes Linux: pass stream=False, or leave torchrun out.")
+    paths = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in self.files]
+    return {k: v for k, v in vars(self).items() if k not in ("data", "indices")} | dict(files=paths)
+
+@patch
+def __setstate__(self: Scratch, state):
+    vars(self).update(state)
+    self.files = [open(path, "rb") for path in self.files]
+    self.mapped()
 
 # %% ../nbs/22_streaming.ipynb #ee0f933b
 BLOCK = 16  # cells that follow each other on disk: the few pages that they fill are read at once
@@ -643,15 +665,17 @@ def fit_streamed(
     own, options = arguments_of(given)
     settings, place = settings_from(own), checkpoint_of(own["checkpoint"], own["resume"])
     how, bare, bar = options_from(options), source.adata, own["progress"]
-    known, settings = prepare_streamed(source, settings, how, bar)
+    known, settings = once(lambda: prepare_streamed(source, settings, how, bar))
     net = build_net(settings, len(known[0].genes)).to(how.device)
-    scratch = to_scratch(source, known[0], scratch_folder(place), bar)
+    folder = scratch_folder(place if leads() else None)
+    make = lambda: to_scratch(source, known[0], folder, bar)
+    scratch = ranks.on_machine(make) if (ranks := TOGETHER.get()) else make()
     batch = one_hot(bare, settings["batch_key"], settings["batches"])
     cells = Streamed(scratch, known, net, batch, memory)
     kept = place and replace(place, keep=True, about=determining(settings))
     run = own["weight"], settings["random_state"], own["callback"], bar, kept
     vae = finish_fit(bare, cells, net, known[0], train(net, cells, how, *run), settings)
-    if place and not place.keep: place.remove()
+    if place and not place.keep and leads(): place.remove()
     return vae
 
 # %% ../nbs/22_streaming.ipynb #389ea11e
@@ -724,10 +748,11 @@ encode_in_memory = SCVAE.encode  # that this page adds files to
 def encode_blocks(
     vae,     # SCVAE
     source,  # Source of one file
-) -> np.ndarray:  # n_cells x n_latent
+    Z=None,  # where latents are written as they come, n_cells x n_latent; None: an array
+) -> np.ndarray:  # the same
     "Latents of cells on disk."
     obs, var, at = source.adata.obs, source.places[0].var, 0
-    Z = np.empty((len(obs), vae.settings["n_latent"]), np.float32)
+    if Z is None: Z = np.empty((len(obs), vae.settings["n_latent"]), np.float32)
     for block in source.blocks():
         some = slice(at, at := at + block.shape[0])
         with warnings.catch_warnings():

@@ -7,12 +7,12 @@ __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 
            'Options', 'check_options', 'check_number', 'check_seed', 'unknown_choice', 'check_shares', 'minibatches',
            'least_cells', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes', 'covariates_of',
            'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train',
-           'run_epochs', 'Run', 'check_run', 'check_weight', 'epoch_row', 'Best', 'dropped', 'Dropout', 'thinned',
-           'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed']
+           'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped', 'Dropout',
+           'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed']
 
 # %% ../nbs/05_train.ipynb #edcf845e
 import copy, numbers, signal, threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -23,15 +23,15 @@ from torch.nn.functional import cross_entropy, normalize
 from tqdm.auto import tqdm
 
 # %% ../nbs/05_train.ipynb #dde6c00b
-from .checkpoints import (adam_arrays, as_arrays, checkpoint_of, keeping, machine,
-                               restore_adam, sha256_of, under)
+from .checkpoints import (adam_arrays, as_arrays, checkpoint_of, following, keeping,
+                               machine, restore_adam, sha256_of, under)
 from .counts import as_csr, check_values
 from .docments import document, patch
 from .fast_nb import Counts
 from .likelihoods import mean_nats
 from .objective import SCHEDULES, beta_at, kl_divergence
 from .preprocess import check_genes, total_counts
-from .workers import ready_for_fork
+from .workers import TOGETHER, leads, once, ready_for_fork
 
 # %% ../nbs/05_train.ipynb #55ea4bae
 def best_device() -> str:
@@ -471,6 +471,7 @@ def train_epoch(
     parts,  # function of net and batch: the losses
     tally=None,  # Tally of the steps before these; None: there were none
     after=None,  # called after each step
+    shared=None, # function of net and losses: sums both over processes; None: no others
 ) -> torch.Tensor:  # mean reconstruction and KL, nats per cell
     "Go over the cells once."
     net.train()
@@ -482,8 +483,10 @@ def train_epoch(
         adam.param_groups[0]["lr"] = rate
         adam.zero_grad()
         loss.backward()
+        found = torch.stack([recon, kl]).detach()
+        if shared: found = shared(net, found)
         adam.step()
-        tally.add(len(rows), torch.stack([recon, kl]).detach())
+        tally.add(len(rows), found)
         if after: after()
     return tally.sums / tally.n_cells
 
@@ -520,8 +523,9 @@ def train(
     "Fit a VAE to counts."
     run = Run(net, cells, replace(options or Options(), **changes), weight, random_state)
     place = checkpoint_of(checkpoint, resume)
-    with run.dropout, keeping(place, run, lambda: about_run(run, place)) as run.keeper:
-        run_epochs(run, callback, progress)
+    with run.dropout, state_kept(run, place) as run.keeper:
+        with run.ranks.training(run, progress) if run.ranks else nullcontext():
+            run_epochs(run, callback, progress)
     run.best.restore(net)
     return pd.DataFrame(run.history)
 
@@ -550,17 +554,19 @@ class Run:
     def __init__(self, net, cells, options, weight=None, random_state=0):
         check_run(net, cells, options, weight, random_state)
         self.options, self.net, self.seed = options, net, int(random_state)
-        self.device = device_of(options.device)
+        self.device, self.ranks = device_of(options.device), TOGETHER.get()
+        if self.ranks: self.ranks.check(net, len(cells), options)
         self.precision = options.precision or best_precision(self.device)
         self.adam = torch.optim.Adam(net.to(self.device).parameters(), lr=options.lr, fused=True)
         self.cells = cells.to(self.device)
         self.noise = torch.Generator(self.device).manual_seed(self.seed)
-        self.dropout = Dropout(net, self.device, self.seed)
+        self.dropout = Dropout(net, self.device, self.seed, self.ranks)
         self.order = np.random.default_rng(self.seed)
         n_held = round(options.held_out * len(cells))
         self.held, self.shown = np.split(self.order.permutation(len(cells)), [n_held])
         self.weight = None if weight is None else torch.as_tensor(weight, device=self.device)
-        self.parts = partial(losses, weight=self.weight, generator=self.noise,
+        normal = partial(self.ranks.normal, self.noise) if self.ranks else self.noise
+        self.parts = partial(losses, weight=self.weight, generator=normal,
                              precision=self.precision, free_bits=options.free_bits,
                              contrasted=options.contrast, temperature=options.temperature)
         self.history, self.best, self.is_over = [], Best(options.patience), False
@@ -603,13 +609,35 @@ def epoch(self: Run,
     if self.rows is None: self.begin_epoch()
     steps = plan_epoch(epoch, self.rows, o, least_cells(self.net))
     beta, left = steps[-1][1], steps[self.tally.n_steps:]
-    watched = dict(tally=self.tally, after=self.keeper.step) if self.keeper else {}
-    seen = shown(self.cells, o, self.noise)
+    seen, watched = self.seen()
     sums = train_epoch(self.net, seen, left, self.adam, self.parts, **watched)
     self.rows, row = None, epoch_row(epoch, beta, sums)
     if not o.held_out: return row
-    held = held_out_losses(self.net, self.cells, self.held, self.weight, self.precision)
-    return row | epoch_row(epoch, beta, held, "held_")
+    return row | epoch_row(epoch, beta, self.watch(), "held_")
+
+# %% ../nbs/05_train.ipynb #a55218f6
+@patch
+def seen(self: Run) -> tuple:  # something with a `batch`; arguments of `train_epoch`
+    "Cells as this process sees them, and what is called at each step."
+    cells = shown(self.cells, self.options, self.noise)
+    called = dict(tally=self.tally, after=self.keeper.step) if self.keeper else {}
+    if self.ranks is None: return cells, called
+    return self.ranks.share(cells), called | dict(shared=partial(self.ranks.step, self.keeper))
+
+@patch
+def watch(self: Run) -> torch.Tensor:
+    "Losses of the cells that are held out; the first process finds them for all."
+    among = self.net, self.cells, self.held, self.weight, self.precision
+    return once(lambda: held_out_losses(*among).cpu())
+
+# %% ../nbs/05_train.ipynb #016e5998
+def state_kept(
+    run,    # Run
+    place,  # Checkpoint, or None
+):          # yields a Keeper, a Follower or None
+    "Keep the state of a training, unless another process does."
+    if place and not leads(): return following()
+    return keeping(place, run, lambda: about_run(run, place))
 
 # %% ../nbs/05_train.ipynb #922818ef
 @patch
@@ -675,26 +703,28 @@ def dropped(
     layer,  # nn.Dropout
     x,      # n_cells x n_units
     noise,  # torch.Generator
+    ranks=None,  # processes of which each sees some rows of a minibatch; None: no others
 ) -> torch.Tensor:
     "What `layer(x)` is on a processor, bit for bit, drawn from a generator."
     if not layer.training: return x
-    kept = torch.empty_like(x).bernoulli_(1 - layer.p, generator=noise)
+    draw = lambda new: new.bernoulli_(1 - layer.p, generator=noise)
+    kept = ranks.drawn(x, draw) if ranks else draw(torch.empty_like(x))
     return x * kept.div_(1 - layer.p)
 
 # %% ../nbs/05_train.ipynb #16ff6c51
 DEVICE_STREAM = threading.RLock()  # a GPU has one random stream for all threads
-
 class Dropout:
     "Dropout of a net, with a random stream of its own, for as long as it is trained."
     def __init__(self,
         net,     # a VAE
         device,  # "cpu" or "cuda"
         seed,    # of the run
+        ranks=None,  # as in `dropped`
     ):
         self.layers = [m for m in net.modules() if isinstance(m, nn.Dropout) and m.p > 0]
-        self.device, self.seed = torch.device(device), seed
-        self.noise = torch.Generator().manual_seed(seed)
-        self.shared = bool(self.layers) and self.device.type != "cpu"
+        self.device, self.seed, self.ranks = torch.device(device), seed, ranks
+        self.noise = torch.Generator(device if ranks else "cpu").manual_seed(seed)
+        self.shared = bool(self.layers) and self.device.type != "cpu" and not ranks
         self.gpus = [self.device] if self.device.type == "cuda" else []   # Apple has a single one
 
 # %% ../nbs/05_train.ipynb #a7133806
@@ -706,7 +736,8 @@ def __enter__(self: Dropout):
         self.fork.__enter__()
         torch.manual_seed(self.seed)
     else:
-        for layer in self.layers: layer.forward = partial(dropped, layer, noise=self.noise)
+        how = dict(noise=self.noise, ranks=self.ranks)
+        for layer in self.layers: layer.forward = partial(dropped, layer, **how)
     return self
 
 # %% ../nbs/05_train.ipynb #d6fb89dd
@@ -883,13 +914,16 @@ def about_run(
 def embed(
     net,    # a trained VAE
     cells,  # from `Cells`
+    ranks=None,  # processes that share the work; None: no others
 ) -> np.ndarray:  # n_cells x n_latent, float32
     "Posterior means."
     net.eval()
-    Z = np.empty((len(cells), len(net.mean.weight)), np.float32)  # small parts would scatter memory
-    for rows in minibatches(np.arange(len(cells)), 1024):
+    Z = np.zeros((len(cells), len(net.mean.weight)), np.float32)  # small parts would scatter memory
+    mine = np.arange(len(cells))
+    if ranks: mine = np.array_split(mine, ranks.size)[ranks.rank]
+    for rows in minibatches(mine, 1024):
         Z[rows] = net.encode(cells.batch(rows).x)[0].cpu().numpy()
-    return Z
+    return ranks.summed(Z) if ranks else Z
 
 # %% ../nbs/05_train.ipynb #855aa86e
 document(__name__)

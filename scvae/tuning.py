@@ -34,7 +34,7 @@ from .clustering import cluster
 from .fitting import fit
 from .ensembles import neighbour_stability
 from .counts import counts_of
-from .workers import in_workers, on_one_thread
+from .workers import check_alone, in_workers, on_one_thread
 
 # %% ../nbs/16_tuning.ipynb #a2f6a980
 def get_optuna():
@@ -533,6 +533,7 @@ def search(
     progress=True, # show a progress bar
 ) -> pd.DataFrame: # a trial a row, best first
     "Look for settings whose nets agree with each other, starting from the default; without labels."
+    check_alone("a search")
     load_raw(dataset)  # what cannot be read fails here and not in a worker
     study = begin(storage, str(dataset))
     missing = n_trials - finished(study)

@@ -1,0 +1,171 @@
+"Processes that torchrun starts train one model, and it is the one that a single process trains."
+import json, os, signal, subprocess, sys, time
+import anndata, numpy as np, psutil, pytest, torch, typer
+import scvae
+from scvae import cli
+from scvae.checkpoints import Checkpoint
+from scvae.processes import Ranks
+from scvae.streaming import write_synthetic
+
+SMALL = dict(n_latent=3, hidden=(8,), epochs=12, batch_size=64, device="cpu", precision="float32",
+             progress=False)
+CASES = {
+    "gaussian": {},
+    "counts and batches": dict(likelihood="nb", batch_key="batch", beta=1.),
+    "dropout": dict(dropout=.2, norm="layer", sphere=True),
+    "thinning": dict(thinning=.5, likelihood="zinb"),
+    "early stopping": dict(held_out=.2, patience=3, lr=.05),
+}
+REFUSED = {"norm='batch' needs": dict(norm="batch"), "free_bits=0.1 needs": dict(free_bits=.1),
+           "contrast=1": dict(contrast=1.), "'calibrated' needs": dict(likelihood="calibrated"),
+           "too few for": dict(batch_size=1)}
+
+
+def cells(): return scvae.synthetic(200, 40, n_types=3, random_state=0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    "As in processes of torchrun: the number of threads is part of a result."
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def torchrun(n, *words, restarts=0, **how):
+    "Start a program in several processes."
+    line = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}",
+            f"--max-restarts={restarts}", *map(str, words)]
+    quiet = os.environ | dict(OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
+    return subprocess.Popen([sys.executable, *line], env=quiet, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, **how)
+
+
+def ended(started, seconds=120):
+    "Exit code, and what was written to standard output and error; no process is left."
+    children = psutil.Process(started.pid).children(recursive=True)
+    out, said = started.communicate(timeout=seconds)
+    gone, left = psutil.wait_procs(children, timeout=20)
+    assert not left
+    return started.returncode, out, said
+
+
+def as_script(path, body):
+    "A program that imports what is in this file."
+    here = os.path.dirname(os.path.abspath(__file__))
+    path.write_text(f"import sys\nsys.path.insert(0, {here!r})\nimport os, json, numpy as np\n"
+                    f"import torch, scvae\nfrom test_processes import *\n{body}")
+    return path
+
+
+def fitted(**how):
+    "History and latents of a fit."
+    adata = cells()
+    vae = scvae.fit(adata, **SMALL | how)
+    return vae.history.to_dict("list"), adata.obsm["X_scvae"]
+
+
+def close(a, b):
+    "Whether two fits are the same within rounding."
+    (history, Z), (others, same) = a, b
+    assert history.keys() == others.keys()
+    for name in history: np.testing.assert_allclose(others[name], history[name], rtol=1e-4)
+    np.testing.assert_allclose(same, Z, atol=1e-3 * Z.std())
+
+
+FITS = """
+names, out = json.loads(sys.argv[1]), sys.argv[2]
+found = {name: fitted(**CASES[name]) for name in names}
+rank = os.environ["RANK"]
+for name, (history, Z) in found.items():
+    json.dump([history, Z.tolist()], open(f"{out}/{name} {rank}.json", "w"))
+for said, how in REFUSED.items():
+    try: fitted(**how)
+    except ValueError as e: assert said in str(e), e
+    else: raise AssertionError(how)
+try: scvae.fit_many(cells(), 2)
+except ValueError as e: assert "does not go with torchrun" in str(e), e
+assert not torch.distributed.is_initialized()
+try: fitted(random_state=int(rank))
+except (ValueError, RuntimeError) as e: assert "random_state" in str(e) or "ended" in str(e), e
+"""
+
+
+@pytest.mark.parametrize("n, names", [(2, list(CASES)), (4, ["gaussian", "thinning"])])
+def test_several_processes_train_the_model_of_one(tmp_path, n, names):
+    script = as_script(tmp_path/"fits.py", FITS)
+    code, _, said = ended(torchrun(n, script, json.dumps(names), tmp_path))
+    assert code == 0, said
+    for name in names:
+        found = [json.load(open(tmp_path/f"{name} {rank}.json")) for rank in range(n)]
+        assert all(each == found[0] for each in found)
+        close(fitted(**CASES[name]), (found[0][0], np.array(found[0][1])))
+
+
+KILLED = """
+def callback(epoch, net):
+    last = {"0": 5, "1": 9}[os.environ["TORCHELASTIC_RESTART_COUNT"]]
+    if epoch == last and os.environ["RANK"] == "1": os.kill(os.getpid(), signal.SIGKILL)
+fitted(checkpoint=Checkpoint(sys.argv[1], every=0), resume=True, callback=callback)
+"""
+
+
+def test_a_killed_process_ends_all_and_nothing_is_lost(tmp_path):
+    "It is killed, started again by torchrun, killed again; and then one process goes on."
+    script, kept = as_script(tmp_path/"killed.py", KILLED), tmp_path/"kept"
+    code, _, said = ended(torchrun(2, script, kept, restarts=1))
+    assert code != 0 and "another process of this training ended" in said
+    assert said.count("is not there yet") == said.count("going on in epoch 5 of 12") == 1
+    with pytest.warns(UserWarning, match="processes was 2 and is 1"):
+        close(fitted(), fitted(checkpoint=kept, resume=True))
+    assert not kept.exists()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cells")/"cells.h5ad"
+    write_synthetic(path, n_cells=300, n_genes=60, n_types=3, random_state=0)
+    return path
+
+
+def test_the_command_streams_with_several_processes(tmp_path, file):
+    line = ["-m", "scvae", "fit", file, "--epochs", 3, "--no-report", "--stream"]
+    code, out, said = ended(torchrun(2, *line, "-o", tmp_path/"two"))
+    assert code == 0, said
+    assert [said.count(what) for what in ("reading", "2 processes (gloo)", "clustering")] == [1] * 3
+    assert out.count("300 cells") == 1
+    one = scvae.fit(file, epochs=3, progress=False, stream=True)
+    two = anndata.read_h5ad(tmp_path/"two"/"adata.h5ad").obsm["X_scvae"]
+    np.testing.assert_allclose(two, one.cells.obsm["X_scvae"], atol=1e-3)
+    model = scvae.load_model(tmp_path/"two"/"model")
+    assert model.settings["trained_with"]["processes"] == 2
+
+
+def test_the_command_stops_all_and_goes_on(tmp_path, file):
+    line = ["-m", "scvae", "fit", file, "--epochs", 400, "--no-report", "-o", tmp_path/"run"]
+    started = torchrun(2, *line)
+    while "2 processes" not in started.stderr.readline(): assert started.poll() is None
+    time.sleep(1)
+    started.send_signal(signal.SIGTERM)
+    code, _, said = ended(started)
+    assert code != 0 and said.count("stopped in epoch") == 1
+    assert "torchrun --nproc-per-node=2 -m scvae fit" in said and "--resume" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["run.checkpoint"]
+
+
+def test_an_error_of_all_is_told_once(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    store = torch.distributed.HashStore()
+    for rank, end in enumerate((FileNotFoundError, typer.Exit)):
+        ranks = Ranks(rank, 2, store=store)
+        monkeypatch.setattr("scvae.processes.from_torchrun", lambda ranks=ranks: ranks)
+        with pytest.raises(end), cli.as_one(): raise FileNotFoundError("there is no file")
+
+
+def test_other_commands_are_refused(tmp_path):
+    environment = os.environ | dict(RANK="0", WORLD_SIZE="2")
+    line = [sys.executable, "-m", "scvae", "data"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "start this without torchrun" in done.stderr
