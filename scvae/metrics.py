@@ -315,17 +315,17 @@ def dot_size(
     "Dots that are seen where cells are few, and do not hide each other where they are many"
     return float(np.clip(2e4 / max(n, 1), 1.5, 12))
 
-# %% ../nbs/07_metrics.ipynb #4815f2d2
+# %% ../nbs/07_metrics.ipynb #de3fb506
 def _draw_types(ax, xy, labels, named, colors):
-    "A dot for each cell, in the colour of its type; grey without one"
+    "A dot for each cell in the colour of its type, in random order so that none hides another"
     look, longest = dict(s=dot_size(len(xy)), lw=0), 40 if len(named) <= 20 else 24
     ax.scatter(*xy[labels.isna()].T, color="0.85", **look)
     other = labels.notna() & ~labels.isin(named)
     rest = f"{labels[other].nunique()} others"
     if other.any(): ax.scatter(*xy[other].T, color=UNLABELLED_COLOR, label=rest, **look)
-    for t in named:
-        name = as_figure_text(t, longest)
-        ax.scatter(*xy[labels == t].T, color=colors[t], label=name, **look)
+    shown = np.random.default_rng(0).permutation(np.flatnonzero(labels.isin(named)))
+    ax.scatter(*xy[shown].T, color=[colors[t] for t in labels.iloc[shown]], **look)
+    for t in named: ax.scatter([], [], color=colors[t], label=as_figure_text(t, longest), **look)
 
 # %% ../nbs/07_metrics.ipynb #6fb29be7
 def _name_types(ax, xy, labels, names):

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from matplotlib.colors import ListedColormap
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed
@@ -110,7 +111,7 @@ def _colors(adata, values, like):
     if like is None or like == values.name: return type_colors(values)
     return matched_colors(values, column(adata, like))
 
-# %% ../nbs/12_plots.ipynb #96eeb287
+# %% ../nbs/12_plots.ipynb #74db229f
 def _sizes(groups, colors):
     "Name, size and colour of each group; of very many, the largest, and the others together"
     named, sizes = largest_groups(groups, MOST_NAMED), groups.value_counts()
@@ -119,7 +120,7 @@ def _sizes(groups, colors):
     if len(others): rows.append((f"{len(others)} others", others.sum(), UNLABELLED_COLOR))
     return rows
 
-# %% ../nbs/12_plots.ipynb #e2bee561
+# %% ../nbs/12_plots.ipynb #ea863d72
 def _draw_sizes(ax, names, sizes, colors):
     "A bar for each group, the first at the top"
     bars = ax.barh(range(len(names)), sizes, color=colors)
@@ -160,13 +161,18 @@ def add_umap(
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), origin
     return key
 
+# %% ../nbs/12_plots.ipynb #fafb401f
+def _scale():
+    "Viridis without its yellow, which is not seen on white, nor turned over on black"
+    return ListedColormap(plt.get_cmap("viridis")(np.linspace(0, .85, 256)))
+
 # %% ../nbs/12_plots.ipynb #9ff73332
 def _plot_numbers(ax, xy, values):
     "Cells coloured by a number, with a colour bar; grey without one"
     finite = pd.to_numeric(values).astype(float).replace([np.inf, -np.inf], np.nan)
     look = dict(s=dot_size(len(xy)), lw=0)
     ax.scatter(*xy[finite.isna()].T, color="0.85", **look)
-    dots = ax.scatter(*xy.T, c=finite, cmap="viridis", **look)
+    dots = ax.scatter(*xy.T, c=finite, cmap=_scale(), **look)
     below = ax.inset_axes([.1, -.14, .8, .03])  # so that the map is as large as others beside it
     ax.figure.colorbar(dots, cax=below, orientation="horizontal")
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
