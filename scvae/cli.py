@@ -1567,7 +1567,7 @@ def report_command(runs: Runs, compare: Compare = False, label: Label = None, da
     else: out = report_again(runs[0], out or runs[0]/"report.html", label, data)
     show(dict(report=str(out)), f"{out}", as_json)
 
-# %% ../nbs/19_cli.ipynb #743d5fc0
+# %% ../nbs/19_cli.ipynb #0968b87c
 def report_again(
     run,    # folder of a run
     out,    # the page
@@ -1584,7 +1584,7 @@ def report_again(
     if code := make_report(model_of(run), path, out, label): raise typer.Exit(code)
     return out
 
-# %% ../nbs/19_cli.ipynb #0923755a
+# %% ../nbs/19_cli.ipynb #b6e830e9
 def compare_into(
     runs,   # folders of runs
     out,    # the page
@@ -1596,7 +1596,7 @@ def compare_into(
         "--data does not go with --compare: each run is compared with the cells in its folder")
     check_can_write(out)
     from scvae.reports import compare_runs
-    say(f"comparing {len(runs)} runs")
+    if len(runs) > 1: say(f"comparing {len(runs)} runs")
     try: return compare_runs(runs, out, label)
     except RuntimeError as error: raise ended(1, sentence(error)) from error  # of the notebook
 

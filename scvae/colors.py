@@ -35,7 +35,7 @@ def type_colors(
     colors = {k: PALETTE[i % len(PALETTE)] for i, k in enumerate(order)}
     return {k: colors.get(k, UNLABELLED_COLOR) for k in kinds}
 
-# %% ../nbs/83_colors.ipynb #c4942967
+# %% ../nbs/83_colors.ipynb #d7664483
 SHADES = (0, .45, -.4, .7, -.65)  # toward white, and toward black
 
 def shade(
@@ -47,23 +47,23 @@ def shade(
     goal, parts = 255 * (share > 0), (int(color[k:k + 2], 16) for k in (1, 3, 5))
     return "#" + "".join(f"{round(x + abs(share) * (goal - x)):02X}" for x in parts)
 
-# %% ../nbs/83_colors.ipynb #7e27d862
+# %% ../nbs/83_colors.ipynb #1d2a2395
 def matched_colors(
     clusters,  # the cluster of each cell
     labels,    # the label of each cell, in the same order; None or NaN: none
 ) -> dict:     # cluster -> colour (hex)
     "A colour for each cluster: that of the label of most of its cells, or a shade of it."
     import pandas as pd
-    clusters, labels = (pd.Series(v).reset_index(drop=True) for v in (clusters, labels))
-    table, known = pd.crosstab(clusters, labels), type_colors(labels)
-    most, seen, colors = table.idxmax(axis=1), {}, {}
-    for cluster in clusters.value_counts().index:
-        color = known[most[cluster]] if cluster in most.index else UNLABELLED_COLOR
+    cells = pd.DataFrame({"cluster": list(clusters), "label": list(labels)}, dtype=object)
+    counts, known = cells.dropna().value_counts(), type_colors(labels)
+    most, seen, colors = dict(reversed(counts.index)), {}, {}
+    for cluster in cells.cluster.value_counts().index:
+        color = known.get(most.get(cluster), UNLABELLED_COLOR)
         colors[cluster] = shade(color, seen.setdefault(color, 0))
         seen[color] += 1
-    return {c: colors[c] for c in type_colors(clusters)}
+    return {c: colors.get(c, UNLABELLED_COLOR) for c in type_colors(clusters)}
 
-# %% ../nbs/83_colors.ipynb #717e1057
+# %% ../nbs/83_colors.ipynb #3cb8a1d1
 def template(
     name,     # of a file of ours
 ) -> Path:
@@ -71,7 +71,7 @@ def template(
     import scvae
     return Path(scvae.__file__).parent/"templates"/name
 
-# %% ../nbs/83_colors.ipynb #56098214
+# %% ../nbs/83_colors.ipynb #9de49c5a
 def styled(
     draw,  # a function that draws
 ):

@@ -58,7 +58,7 @@ def plot_history(
     titles = dict(recon="reconstruction", kl="KL", loss="loss = reconstruction + beta x KL")
     axes = panels(ax, 3)
     for a, (name, title) in zip(axes, titles.items()): _plot_loss(a, vae.history, name, title)
-    if "held_loss" in vae.history: axes[0].legend(frameon=False, fontsize=9)
+    if "held_loss" in vae.history: axes[0].legend()
     return axes
 
 # %% ../nbs/12_plots.ipynb #ab107c71
@@ -111,7 +111,7 @@ def _colors(adata, values, like):
     if like is None or like == values.name: return type_colors(values)
     return matched_colors(values, column(adata, like))
 
-# %% ../nbs/12_plots.ipynb #74db229f
+# %% ../nbs/12_plots.ipynb #dedc774d
 def _sizes(groups, colors):
     "Name, size and colour of each group; of very many, the largest, and the others together"
     named, sizes = largest_groups(groups, MOST_NAMED), groups.value_counts()
@@ -120,7 +120,7 @@ def _sizes(groups, colors):
     if len(others): rows.append((f"{len(others)} others", others.sum(), UNLABELLED_COLOR))
     return rows
 
-# %% ../nbs/12_plots.ipynb #ea863d72
+# %% ../nbs/12_plots.ipynb #f339a469
 def _draw_sizes(ax, names, sizes, colors):
     "A bar for each group, the first at the top"
     bars = ax.barh(range(len(names)), sizes, color=colors)
@@ -161,7 +161,7 @@ def add_umap(
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), origin
     return key
 
-# %% ../nbs/12_plots.ipynb #fafb401f
+# %% ../nbs/12_plots.ipynb #81b0bf64
 def _scale():
     "Viridis without its yellow, which is not seen on white, nor turned over on black"
     return ListedColormap(plt.get_cmap("viridis")(np.linspace(0, .85, 256)))
@@ -323,7 +323,7 @@ def _draw_beside(ax, real, made):
     ax.scatter(*real.T, s=10, lw=0, color="0.6", label="real")
     ax.scatter(*made.T, s=10, lw=.6, facecolor="none", edgecolor=PALETTE[0], label="generated")
     ax.set(xlabel="first component of the real cells", ylabel="second", xticks=[], yticks=[])
-    ax.legend(frameon=False, markerscale=2)
+    ax.legend(markerscale=2, loc="upper left", bbox_to_anchor=(0, -.08), ncols=2)
 
 # %% ../nbs/12_plots.ipynb #3d975e0d
 @styled

@@ -9,17 +9,17 @@ __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD'
            'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing', 'batch_column',
            'check_mixing', 'checks_of', 'warnings_of', 'shared_clusters', 'split_types', 'resolution_of', 'finer',
            'labelled', 'in_words', 'said_of_types', 'said_of_batches', 'said_of_depth', 'findings', 'sampled',
-           'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of', 'headline', 'as_list',
-           'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table', 'latents_table',
-           'agreement_text', 'against', 'batches_text', 'plot_batch_shares', 'plot_against', 'given_types',
-           'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table', 'fit_defaults', 'fit_line',
-           'prepared_text', 'network_text', 'training_text', 'other_text', 'clusters_text', 'versions_of', 'methods',
-           'methods_box', 'how_to_redo', 'parts_in', 'blank_report', 'this_python', 'kernel_beside', 'signals_kept',
-           'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page', 'check_report', 'check_label',
-           'run_report', 'make_page', 'failed_notebook', 'beside', 'has_batches', 'run_template', 'no_report',
-           'run_files', 'run_names', 'cells_told', 'common_cells', 'Run', 'open_runs', 'with_shared', 'compared_line',
-           'plainly', 'settings_table', 'outcome_of', 'batch_mixing', 'label_scores', 'silhouette', 'outcome_table',
-           'clusters_agree', 'plot_runs', 'plot_moves', 'compare_runs']
+           'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of', 'warned', 'headline',
+           'as_list', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table',
+           'latents_table', 'agreement_text', 'against', 'batches_text', 'plot_batch_shares', 'plot_against',
+           'given_types', 'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table', 'fit_defaults',
+           'fit_line', 'prepared_text', 'network_text', 'training_text', 'other_text', 'overlap_text', 'clusters_text',
+           'versions_of', 'methods', 'methods_box', 'how_to_redo', 'parts_in', 'blank_report', 'this_python',
+           'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page',
+           'check_report', 'check_label', 'run_report', 'make_page', 'failed_notebook', 'beside', 'has_batches',
+           'run_template', 'no_report', 'run_files', 'run_names', 'cells_told', 'check_cells', 'common_cells', 'Run',
+           'open_runs', 'with_shared', 'compared_line', 'plainly', 'settings_table', 'outcome_of', 'batch_mixing',
+           'label_scores', 'silhouette', 'outcome_table', 'clusters_agree', 'plot_runs', 'plot_moves', 'compare_runs']
 
 # %% ../nbs/17_reports.ipynb #39808f41
 import asyncio, copy, html, inspect, json, os, shutil, tempfile
@@ -250,10 +250,10 @@ def warnings_of(
     "What speaks against a run."
     return [check.found for check in checks_of(vae, adata, groupby) if check.found]
 
-# %% ../nbs/17_reports.ipynb #4b4deff7
+# %% ../nbs/17_reports.ipynb #6d43b078
 FEWEST = 4  # cells of a type that something is said of
 
-# %% ../nbs/17_reports.ipynb #7d12200c
+# %% ../nbs/17_reports.ipynb #0a8c39ba
 def shared_clusters(
     table,  # types x clusters, from `contingency`
     least=FEWEST,  # cells of a type in the cluster
@@ -263,7 +263,7 @@ def shared_clusters(
     found = {c: list(table.index[home[c]]) for c in table}
     return {c: types for c, types in found.items() if len(types) > 1}
 
-# %% ../nbs/17_reports.ipynb #2257e345
+# %% ../nbs/17_reports.ipynb #12f045e0
 def split_types(
     table,  # types x clusters, from `contingency`
     least=.2,  # share of a type in a cluster
@@ -273,7 +273,7 @@ def split_types(
     found = {t: row[row >= least].sort_values(ascending=False) for t, row in share.iterrows()}
     return {t: row for t, row in found.items() if len(row) > 1}
 
-# %% ../nbs/17_reports.ipynb #6cd386ef
+# %% ../nbs/17_reports.ipynb #a4b6c14d
 def resolution_of(
     adata,  # cells
 ) -> float: # of the clusters; None where the cells do not say it
@@ -281,7 +281,7 @@ def resolution_of(
     found = noted(adata).get("scvae_resolution")
     return float(found) if isinstance(found, (int, float, np.number)) and found > 0 else None
 
-# %% ../nbs/17_reports.ipynb #0ad62c6c
+# %% ../nbs/17_reports.ipynb #ebc77552
 def finer(
     adata,  # cells
 ) -> str:
@@ -298,7 +298,7 @@ def labelled(
     "The cells that have a label."
     return adata[column(adata, label).notna()]
 
-# %% ../nbs/17_reports.ipynb #5332b295
+# %% ../nbs/17_reports.ipynb #4437b57c
 def in_words(
     names,  # from data, two or more
 ) -> str:
@@ -306,7 +306,7 @@ def in_words(
     *most, last = map(as_line, names)
     return f"{listed(most, 5)} and {last}"
 
-# %% ../nbs/17_reports.ipynb #95c70e24
+# %% ../nbs/17_reports.ipynb #b5f275ba
 def said_of_types(
     adata,  # cells with clusters
     label,  # column of obs with known types
@@ -321,11 +321,11 @@ def said_of_types(
                    "their marker genes, and the maps by depth and batch, say what sets them apart."
                    for t, row in split_types(table).items()]
 
-# %% ../nbs/17_reports.ipynb #21ca9aeb
+# %% ../nbs/17_reports.ipynb #90caf65a
 MOSTLY = .95  # share of a cluster's cells above which it is of one batch
 UNUSUAL = 2   # times the usual depth, or that much below it
 
-# %% ../nbs/17_reports.ipynb #cc5b0d56
+# %% ../nbs/17_reports.ipynb #12b09ae4
 def said_of_batches(
     clusters,  # the cluster of each cell
     batch,     # of each cell
@@ -339,7 +339,7 @@ def said_of_batches(
             "this batch has, or a difference between batches that the model has not taken out."
             for c, b in alone.items() if whole[b] < .7]
 
-# %% ../nbs/17_reports.ipynb #366eacc8
+# %% ../nbs/17_reports.ipynb #3f51ee35
 def said_of_depth(
     clusters,  # the cluster of each cell
     depth,     # total count of each cell
@@ -352,7 +352,7 @@ def said_of_depth(
             f"(medians): {why[x > 1]}." for c, x in times.items()
             if not 1 / UNUSUAL < x < UNUSUAL]
 
-# %% ../nbs/17_reports.ipynb #cb0dc09d
+# %% ../nbs/17_reports.ipynb #65ce7727
 def findings(
     vae,         # SCVAE
     adata,       # its cells, with clusters in obs["scvae"]
@@ -412,7 +412,7 @@ def open_run(
     if vae.batches: adata.obs[batch_column(vae)] = batches_told(vae, adata)
     return vae, adata
 
-# %% ../nbs/17_reports.ipynb #5e673cac
+# %% ../nbs/17_reports.ipynb #8e445d26
 def legend_below(
     ax,  # axes
 ):
@@ -423,7 +423,7 @@ def legend_below(
     ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0, -.06), ncols=n,
               markerscale=2.5, handletextpad=.1, columnspacing=1, borderpad=0)
 
-# %% ../nbs/17_reports.ipynb #01122d18
+# %% ../nbs/17_reports.ipynb #d6dbfa19
 @styled
 def plot_map(
     adata,       # cells, with clusters in obs["scvae"]
@@ -446,22 +446,30 @@ def title_of(
     "What the cells are called."
     return str(noted(adata).get("title", "cells"))
 
+# %% ../nbs/17_reports.ipynb #cac5dea9
+def warned(
+    n,  # warnings
+) -> str:  # Markdown; empty without any
+    "Where the warnings of a page are."
+    return f" <b>{n} warning{'s' * (n > 1)} below the maps.</b>" if n else ""
+
 # %% ../nbs/17_reports.ipynb #abb7fffb
 def headline(
     vae,    # SCVAE
     adata,  # its cells
     label=None,  # column of obs with known types, to compare with
+    checks=(),   # from `checks_of`
 ) -> str:   # Markdown
-    "The title of the page, and what was done in a sentence."
-    trained, n_latent = vae.settings["n_cells"], vae.settings["n_latent"]
+    "The title of the page, what was done, and how many warnings there are."
+    trained, said = vae.settings["n_cells"], warned(sum(bool(c.found) for c in checks))
     shown = "" if adata.n_obs >= trained else f" (of {trained} that it was trained on)"
     mixed = f", {len(vae.batches)} batches were taken out" if vae.batches else ""
     than = "" if label is None else f", here compared with {as_markdown_text(label)}"
-    return (f"# {as_markdown_text(title_of(adata))}\n\nA variational autoencoder with {n_latent} "
-            f"latents was fitted{mixed}, and {adata.n_obs} cells{shown} x {len(vae.genes)} genes "
-            f"were grouped by these latents into {adata.obs['scvae'].nunique()} clusters{than}.")
+    return (f"# {as_markdown_text(title_of(adata))}\n\nA variational autoencoder with "
+            f"{vae.settings['n_latent']} latents was fitted{mixed}, and {adata.n_obs} cells{shown} "
+            f"x {len(vae.genes)} genes form {adata.obs['scvae'].nunique()} clusters{than}.{said}")
 
-# %% ../nbs/17_reports.ipynb #aef7cec9
+# %% ../nbs/17_reports.ipynb #4b0b6825
 MOST_SAID = 12  # sentences of a list
 
 def as_list(
@@ -493,13 +501,15 @@ def as_box(
 UNSEEN = ("Not looked for: doublets, ambient RNA and damaged cells. Whether the number of clusters "
           "is right cannot be computed.")
 
+# %% ../nbs/17_reports.ipynb #3294ca78
 def box_of(
     vae,              # SCVAE
     adata,            # its cells, with latents in obsm
     label=None,       # column of obs with known types; None: none
+    checks=None,      # from `checks_of`; None: they are made
 ) -> str:             # HTML
     "What speaks against a run, what follows from the data, and what was looked for."
-    checks = checks_of(vae, adata)
+    checks = checks_of(vae, adata) if checks is None else checks
     looked = [c.name for c in checks if not c.found and not c.missing]
     missing, notes = [(c.name, c.missing) for c in checks if c.missing], findings(vae, adata, label)
     box = as_box([c.found for c in checks if c.found], looked, missing, notes)
@@ -646,7 +656,7 @@ def plot_against(
     if 1 < known.obs[label].nunique() < known.n_obs:
         return plot_confusion(known.obs[label], known.obs["scvae"])
 
-# %% ../nbs/17_reports.ipynb #f73d0a93
+# %% ../nbs/17_reports.ipynb #dfdcc02f
 def given_types(
     obs,  # of the cells
 ) -> list:  # of the columns that types were given for
@@ -655,10 +665,10 @@ def given_types(
     names = [str(c).removesuffix("_predicted") for c in obs if str(c).endswith("_predicted")]
     return [n for n in names if f"{n}_confidence" in obs and number(obs[f"{n}_confidence"])]
 
-# %% ../nbs/17_reports.ipynb #2b4241af
+# %% ../nbs/17_reports.ipynb #9a456c4d
 UNSURE = .9  # confidence below which a cell is worth a look
 
-# %% ../nbs/17_reports.ipynb #af4943ff
+# %% ../nbs/17_reports.ipynb #a1138381
 def given_text(
     adata,  # cells
     name,   # from `given_types`
@@ -673,7 +683,7 @@ def given_text(
     if far is None: return said
     return f"{said} {(far > 1).mean():.0%} lie farther out than nearly all of the reference."
 
-# %% ../nbs/17_reports.ipynb #a5a07221
+# %% ../nbs/17_reports.ipynb #1ef7f290
 def given_table(
     adata,  # cells
     name,   # from `given_types`
@@ -685,7 +695,7 @@ def given_table(
     table = table.sort_values("confidence (median)").head(MOST_NAMED).rename_axis("type given")
     return shown(table, {f"below {UNSURE:g}": "{:.0%}"})
 
-# %% ../nbs/17_reports.ipynb #e5394d8c
+# %% ../nbs/17_reports.ipynb #a52bf42f
 def compared_in(
     uns,    # of the cells
 ) -> list:  # of keys
@@ -694,7 +704,7 @@ def compared_in(
     is_one = lambda v: hasattr(v, "keys") and {"names", "params"} <= set(v) and groups(v["names"])
     return [str(key) for key, value in uns.items() if is_one(value)]
 
-# %% ../nbs/17_reports.ipynb #1ed2f278
+# %% ../nbs/17_reports.ipynb #ea1d1b76
 def compared_text(
     adata,  # cells
     key,    # from `compared_in`
@@ -708,7 +718,7 @@ def compared_text(
     return (f"<b>{how.get('groupby', '?')}</b>: each group against {how.get('reference', '?')}, by "
             f"{how.get('method', '?')}. After each gene stands its log2 fold change. {last}")
 
-# %% ../nbs/17_reports.ipynb #f33b33bc
+# %% ../nbs/17_reports.ipynb #0084e60a
 def compared_table(
     adata,  # cells
     key,    # from `compared_in`
@@ -740,7 +750,7 @@ def fit_line(
         if value != default: arguments.append(f"{name}={value!r}")
     return f"vae = scvae.fit({', '.join(arguments)})"
 
-# %% ../nbs/17_reports.ipynb #caf86db9
+# %% ../nbs/17_reports.ipynb #c7c204ec
 CITED = {  # as in the text -> in full
     "Kingma and Welling 2014": "Auto-encoding variational Bayes. ICLR 2014. arXiv:1312.6114",
     "Kingma and Ba 2015": "Adam: a method for stochastic optimization. ICLR 2015. arXiv:1412.6980",
@@ -753,7 +763,7 @@ CITED = {  # as in the text -> in full
     "Lopez et al. 2018": "Deep generative modeling for single-cell transcriptomics. Nature "
                          "Methods 15, 1053-1058. doi:10.1038/s41592-018-0229-2"}
 
-# %% ../nbs/17_reports.ipynb #8b806f3d
+# %% ../nbs/17_reports.ipynb #9e3e13c6
 CITED |= {
     "Korsunsky et al. 2019": "Fast, sensitive and accurate integration of single-cell data with "
                              "Harmony. Nature Methods 16, 1289-1296. doi:10.1038/s41592-019-0619-0",
@@ -766,7 +776,7 @@ CITED |= {
     "Hubert and Arabie 1985": "Comparing partitions. Journal of Classification 2, 193-218. "
                               "doi:10.1007/BF01908075"}
 
-# %% ../nbs/17_reports.ipynb #1f3b3b6b
+# %% ../nbs/17_reports.ipynb #976e8569
 def prepared_text(
     vae,  # SCVAE
 ) -> str:
@@ -778,12 +788,12 @@ def prepared_text(
             f"transformed by log(1 + x); {chosen}, scaled to unit variance and clipped at "
             f"{prep.max_value:g} standard deviations.")
 
-# %% ../nbs/17_reports.ipynb #dec4b3af
+# %% ../nbs/17_reports.ipynb #d4ddcd81
 def network_text(
     vae,  # SCVAE
 ) -> str:
     "What was fitted to them."
-    s, o = vae.settings, vae.settings["options"]
+    s = vae.settings
     hidden = " and ".join(map(str, s["hidden"])) or "no"
     counts = " of the counts (Lopez et al. 2018)" if vae.net.likelihood.counts else ""
     given = ["the depth of each cell"] * s["depth_covariate"] + ["its batch"] * bool(vae.batches)
@@ -792,7 +802,7 @@ def network_text(
             f"{s['n_latent']} latents and the likelihood '{s['likelihood']}'{counts}{told}, was "
             f"trained for {len(vae.history)} epochs")
 
-# %% ../nbs/17_reports.ipynb #e49cdf66
+# %% ../nbs/17_reports.ipynb #22b54fa2
 def training_text(
     vae,  # SCVAE
 ) -> str:
@@ -805,13 +815,13 @@ def training_text(
             f"rate of {o['lr']:g}{falls}, seed {s['random_state']}, and the KL divergence weighted "
             f"by {vae.history.beta.iloc[-1]:g} (Higgins et al. 2017{how}){held}.")
 
-# %% ../nbs/17_reports.ipynb #ba72dca4
+# %% ../nbs/17_reports.ipynb #8366b52b
 TOLD = {"adata", "n_top_genes", "layer", "batch_key", "n_latent", "hidden", "likelihood", "epochs",
         "depth_covariate", "random_state", "key_added", "progress", "checkpoint", "resume", "lr",
         "callback", "lr_schedule", "batch_size", "beta", "schedule", "held_out", "device",
         "precision", "mix_batches", "round_counts"}  # settings that the sentences have
 
-# %% ../nbs/17_reports.ipynb #67cc02d7
+# %% ../nbs/17_reports.ipynb #0522ce08
 def other_text(
     vae,  # SCVAE
 ) -> str: # empty where there is nothing to say
@@ -823,24 +833,32 @@ def other_text(
     if vae.settings["trained_with"].get("weight"): odd.append("gene weights of our own")
     return f"Other settings: {', '.join(sorted(odd))}." if odd else ""
 
-# %% ../nbs/17_reports.ipynb #57232537
+# %% ../nbs/17_reports.ipynb #1f888d1e
+def overlap_text(
+    vae,  # SCVAE
+) -> str: # empty where batches were left as they are
+    "What was done with batches."
+    if vae.overlap is None: return ""
+    key = as_line(batch_column(vae))
+    return (f"The {len(vae.batches)} batches ({key}) were laid on each other in the latent space "
+            "by the algorithm of Harmony (Korsunsky et al. 2019). ")
+
+# %% ../nbs/17_reports.ipynb #fde613eb
 def clusters_text(
     vae,         # SCVAE
     adata,       # its cells
     label=None,  # column of obs with known types; None: none
 ) -> str:
     "What was done with the latents."
-    key, at = as_line(batch_column(vae)), resolution_of(adata)
-    mixed = (f"The {len(vae.batches)} batches ({key}) were laid on each other in the latent space "
-             "by the algorithm of Harmony (Korsunsky et al. 2019). ") if vae.overlap else ""
+    at = resolution_of(adata)
     how = "" if at is None else f" with a resolution of {at:g}"
     score = ("" if label is None else f" Known types ({as_line(label)}) were used for comparison "
              "only, by the adjusted Rand index (Hubert and Arabie 1985).")
-    return (f"{mixed}Cells were clustered with the Leiden algorithm (Traag et al. 2019){how} on "
-            "the graph of 15 nearest neighbours of the latents, as in scanpy (Wolf et al. 2018), "
-            f"and drawn with UMAP (McInnes et al. 2018).{score}")
+    return (f"{overlap_text(vae)}Cells were clustered with the Leiden algorithm (Traag et al. "
+            f"2019){how} on the graph of 15 nearest neighbours of the latents, as in "
+            f"scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
 
-# %% ../nbs/17_reports.ipynb #1ba0e858
+# %% ../nbs/17_reports.ipynb #fc44fd6a
 def versions_of(
     vae,  # SCVAE
 ) -> dict:  # what -> version
@@ -850,7 +868,7 @@ def versions_of(
     here = {name: metadata.version(name) for name in ("igraph", "umap-learn")}
     return {name: str(made[name]) for name in names} | here
 
-# %% ../nbs/17_reports.ipynb #6580c61a
+# %% ../nbs/17_reports.ipynb #0f288be5
 def methods(
     vae,         # SCVAE
     adata,       # its cells
@@ -866,7 +884,7 @@ def methods(
              for name, full in sorted(CITED.items()) if name in text]
     return "\n".join([text, *named])
 
-# %% ../nbs/17_reports.ipynb #5e19de0f
+# %% ../nbs/17_reports.ipynb #f807653d
 def methods_box(
     vae,         # SCVAE
     adata,       # its cells
@@ -899,7 +917,7 @@ def how_to_redo(
     about = {name: as_markdown_text(text, 400) for name, text in about.items()}
     return REDO.format(line=fit_line(vae.settings), **about)
 
-# %% ../nbs/17_reports.ipynb #278eaed0
+# %% ../nbs/17_reports.ipynb #a3b9b83c
 def parts_in(
     adata_path,  # file of the cells
 ) -> set:        # of tags; none for other files than .h5ad, or where it cannot be read
@@ -1099,7 +1117,7 @@ def run_report(
     names = dict(model_dir=beside(model_dir, out.parent), adata_path=beside(adata_path, out.parent))
     return make_page(blank, names | dict(label=label), out, f"scvae: {Path(adata_path).name}")
 
-# %% ../nbs/17_reports.ipynb #55f17ab9
+# %% ../nbs/17_reports.ipynb #617c1912
 def make_page(
     blank,       # a notebook
     parameters,  # its names and values
@@ -1162,7 +1180,7 @@ def no_report(
     with atomic(failed_notebook(path)) as kept: shutil.copyfile(part, kept)
     return RuntimeError(f"{said}; {failed_notebook(path).name} shows how far it came.")
 
-# %% ../nbs/17_reports.ipynb #2d1af52b
+# %% ../nbs/17_reports.ipynb #5e81b044
 def run_files(
     run,  # folder of a run
 ) -> tuple:  # folder of its model, file of its cells
@@ -1174,7 +1192,7 @@ def run_files(
                      f"{'model' if cells.is_file() else 'adata.h5ad'}; give folders that "
                      "`scvae fit` made.")
 
-# %% ../nbs/17_reports.ipynb #92b788ff
+# %% ../nbs/17_reports.ipynb #cd96e775
 def run_names(
     runs,  # folders
 ) -> list: # of str, each once
@@ -1185,7 +1203,7 @@ def run_names(
         if len(set(names)) == len(names): return names
     raise ValueError(f"{as_line(runs[0])} was given twice: give each run once.")
 
-# %% ../nbs/17_reports.ipynb #f8035ad5
+# %% ../nbs/17_reports.ipynb #66ecd6c4
 def cells_told(
     path,  # .h5ad file
 ):         # AnnData
@@ -1195,25 +1213,35 @@ def cells_told(
     try: return anndata.AnnData(obs=whole.obs, obsm=dict(whole.obsm), uns=dict(whole.uns))
     finally: whole.file.close()
 
-# %% ../nbs/17_reports.ipynb #19c68da7
+# %% ../nbs/17_reports.ipynb #2ec7f789
+def check_cells(
+    obs,     # of the cells of a run
+    name,    # of the run
+    wanted,  # columns
+):
+    "Raise a ValueError for cells that cannot be compared."
+    for c in wanted:
+        if c not in obs: raise ValueError(
+            f"the cells of {as_line(name)} have no column {as_line(c)!r}: they have {listed(obs)}.")
+    if not obs.index.is_unique: raise ValueError(
+        f"two cells of {as_line(name)} have one name: call adata.obs_names_make_unique().")
+
+# %% ../nbs/17_reports.ipynb #91025c69
 def common_cells(
     tables,  # obs of each run
     names,   # of the runs
-    label=None,  # column of obs
+    label=None,  # column of obs of the first
 ) -> pd.Index:   # names of cells
     "The cells that all runs have; a ValueError where there are too few to compare."
-    for name, obs in zip(names, tables):
-        for c in ["scvae"] + [label] * (label is not None and obs is tables[0]):
-            if c not in obs: raise ValueError(f"the cells of {as_line(name)} have no column {c!r}.")
-        if not obs.index.is_unique: raise ValueError(
-            f"two cells of {as_line(name)} have one name: call adata.obs_names_make_unique().")
+    for name, obs in zip(names, tables): check_cells(obs, name, ["scvae"])
+    if label is not None: check_cells(tables[0], names[0], [label])
     common = tables[0].index
     for obs in tables[1:]: common = common[common.isin(obs.index)]
     if len(common) > 1: return common
     raise ValueError(f"{listed(names)} have {len(common)} cells in common, by their names: "
                      "compare runs of the same cells.")
 
-# %% ../nbs/17_reports.ipynb #1ca65d35
+# %% ../nbs/17_reports.ipynb #25a7db7e
 class Run(NamedTuple):
     "One of several runs."
     name: str      # of its folder
@@ -1221,7 +1249,7 @@ class Run(NamedTuple):
     adata: object  # the cells that all runs have, without counts
     own: int       # how many cells the run has
 
-# %% ../nbs/17_reports.ipynb #86101584
+# %% ../nbs/17_reports.ipynb #9fadc7f8
 def open_runs(
     files,  # for each run its name, the folder of its model and the file of its cells
     label=None,        # column of obs with known types, of the first run
@@ -1236,7 +1264,7 @@ def open_runs(
     cells = [with_shared(a[common].copy(), every[0].obs.loc[common], label) for a in every]
     return [Run(*row) for row in zip(names, map(load_model, models), cells, map(len, every))]
 
-# %% ../nbs/17_reports.ipynb #5603cfb9
+# %% ../nbs/17_reports.ipynb #759b44fb
 FIRST = "clusters of the first run"  # column of obs
 
 def with_shared(
@@ -1249,17 +1277,16 @@ def with_shared(
     if label is not None: adata.obs[label] = first[label].astype("category")
     return adata
 
-# %% ../nbs/17_reports.ipynb #a67058d0
+# %% ../nbs/17_reports.ipynb #0c54fcc9
 def compared_line(
     runs,  # from `open_runs`
 ) -> str:  # Markdown
     "What the page is about."
-    n, names = runs[0].adata.n_obs, listed(as_markdown_text(run.name) for run in runs)
-    own = ", ".join(str(run.own) for run in runs)
-    return (f"# Comparison of {len(runs)} runs\n\n{names}: maps and agreement are of {n} cells "
-            f"that all runs have (they have {own}).")
+    own = ", ".join(f"<b>{as_markdown_text(run.name)}</b> ({run.own})" for run in runs)
+    return (f"# Comparison of {len(runs)} runs\n\nMaps, scores and agreement are of the "
+            f"{runs[0].adata.n_obs} cells that all runs have: {own}.")
 
-# %% ../nbs/17_reports.ipynb #0e4c6a94
+# %% ../nbs/17_reports.ipynb #5e05a6f7
 def plainly(
     settings,  # of an SCVAE
 ) -> dict:     # name -> text
@@ -1270,17 +1297,17 @@ def plainly(
               "torch": settings["trained_with"].get("torch", "")}
     return {name: as_line(value) for name, value in plain.items()}
 
-# %% ../nbs/17_reports.ipynb #73a0e8c4
+# %% ../nbs/17_reports.ipynb #791586d8
 def settings_table(
     runs,  # from `open_runs`
 ):         # a table
     "The settings that differ, a run a column."
-    columns = {r.name: plainly(r.vae.settings) | {"resolution": as_line(resolution_of(r.adata))}
-               for r in runs}
+    said = lambda r: plainly(r.vae.settings) | {"resolution": str(resolution_of(r.adata) or "?")}
+    columns = {r.name: said(r) for r in runs}
     table = pd.DataFrame(columns).fillna("")
     return shown(table[table.nunique(axis=1) > 1].rename_axis("setting"))
 
-# %% ../nbs/17_reports.ipynb #33de965c
+# %% ../nbs/17_reports.ipynb #2c5de91c
 def outcome_of(
     run,    # Run
     label,  # column of obs; None: none
@@ -1293,7 +1320,7 @@ def outcome_of(
     if run.vae.batches: said |= {"iLISI": batch_mixing(run)}
     return said | ({} if label is None else label_scores(run.adata, clusters, Z, label))
 
-# %% ../nbs/17_reports.ipynb #e233eb93
+# %% ../nbs/17_reports.ipynb #0db2ee11
 def batch_mixing(
     run,  # Run
 ) -> float:  # NaN where cells do not say their batch
@@ -1302,7 +1329,7 @@ def batch_mixing(
     if not set(columns) <= set(run.adata.obs): return np.nan
     return mixing(Z[run.vae.settings["key_added"]], batch_names(run.adata.obs, columns))[0]
 
-# %% ../nbs/17_reports.ipynb #72a575f9
+# %% ../nbs/17_reports.ipynb #bc70dbc9
 def label_scores(
     adata,     # cells
     clusters,  # of each cell
@@ -1317,7 +1344,7 @@ def label_scores(
     width = silhouette(Z[known], types)
     return {"ARI": found["ari"], "NMI": found["nmi"], "silhouette of types": width}
 
-# %% ../nbs/17_reports.ipynb #30be9b10
+# %% ../nbs/17_reports.ipynb #c2298209
 def silhouette(
     Z,      # latents, n_cells x n_latent
     types,  # of each cell
@@ -1327,7 +1354,7 @@ def silhouette(
     some = np.random.default_rng(0).permutation(len(Z))[:5000]
     return float(silhouette_score(Z[some], types[some])) if len(set(types[some])) > 1 else np.nan
 
-# %% ../nbs/17_reports.ipynb #ff717f4b
+# %% ../nbs/17_reports.ipynb #a26b2cc7
 def outcome_table(
     runs,        # from `open_runs`
     label=None,  # column of obs with known types; None: none
@@ -1338,7 +1365,7 @@ def outcome_table(
     table = pd.DataFrame(rows.values(), index=list(rows)).rename_axis("run")
     return shown(table, {k: v for k, v in forms.items() if k in table})
 
-# %% ../nbs/17_reports.ipynb #f9226b80
+# %% ../nbs/17_reports.ipynb #337a36c2
 def clusters_agree(
     runs,  # from `open_runs`
 ):         # a table
@@ -1347,18 +1374,18 @@ def clusters_agree(
     ari = [[agreement(a, b)["ari"] for b in found] for a in found]
     return shown(pd.DataFrame(ari, names, names).rename_axis("ARI of clusters"))
 
-# %% ../nbs/17_reports.ipynb #bcd87ac6
+# %% ../nbs/17_reports.ipynb #44aa4f69
 def plot_runs(
     runs,        # from `open_runs`
     name="scvae",  # column of obs
-    like=FIRST,  # column of obs whose colours clusters take
-):               # list of axes
+    like=FIRST,    # column of obs whose colours clusters take; None: their own
+):                 # list of axes
     "A map of each run."
     what = "clusters" if name == "scvae" else as_figure_text(name)
     return [plot_map(run.adata, run.vae.settings["key_added"], name, like,
                      f"{as_figure_text(run.name)}: {what}") for run in runs]
 
-# %% ../nbs/17_reports.ipynb #ca410cbe
+# %% ../nbs/17_reports.ipynb #e98ee202
 def plot_moves(
     runs,  # from `open_runs`
 ):         # list of axes
@@ -1371,7 +1398,7 @@ def plot_moves(
         found.append(ax)
     return found
 
-# %% ../nbs/17_reports.ipynb #6f4bbb9d
+# %% ../nbs/17_reports.ipynb #a1b88268
 def compare_runs(
     runs,        # folders of runs, two or more
     out,         # the page, .html; the notebook is written beside it, .ipynb
