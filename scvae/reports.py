@@ -250,10 +250,10 @@ def warnings_of(
     "What speaks against a run."
     return [check.found for check in checks_of(vae, adata, groupby) if check.found]
 
-# %% ../nbs/17_reports.ipynb #6d43b078
+# %% ../nbs/17_reports.ipynb #c50d9ac3
 FEWEST = 4  # cells of a type that something is said of
 
-# %% ../nbs/17_reports.ipynb #0a8c39ba
+# %% ../nbs/17_reports.ipynb #f700bbf0
 def shared_clusters(
     table,  # types x clusters, from `contingency`
     least=FEWEST,  # cells of a type in the cluster
@@ -263,7 +263,7 @@ def shared_clusters(
     found = {c: list(table.index[home[c]]) for c in table}
     return {c: types for c, types in found.items() if len(types) > 1}
 
-# %% ../nbs/17_reports.ipynb #12f045e0
+# %% ../nbs/17_reports.ipynb #fd690fe0
 def split_types(
     table,  # types x clusters, from `contingency`
     least=.2,  # share of a type in a cluster
@@ -273,7 +273,7 @@ def split_types(
     found = {t: row[row >= least].sort_values(ascending=False) for t, row in share.iterrows()}
     return {t: row for t, row in found.items() if len(row) > 1}
 
-# %% ../nbs/17_reports.ipynb #a4b6c14d
+# %% ../nbs/17_reports.ipynb #bec2ef03
 def resolution_of(
     adata,  # cells
 ) -> float: # of the clusters; None where the cells do not say it
@@ -281,7 +281,7 @@ def resolution_of(
     found = noted(adata).get("scvae_resolution")
     return float(found) if isinstance(found, (int, float, np.number)) and found > 0 else None
 
-# %% ../nbs/17_reports.ipynb #ebc77552
+# %% ../nbs/17_reports.ipynb #e17d49ff
 def finer(
     adata,  # cells
 ) -> str:
@@ -298,7 +298,7 @@ def labelled(
     "The cells that have a label."
     return adata[column(adata, label).notna()]
 
-# %% ../nbs/17_reports.ipynb #4437b57c
+# %% ../nbs/17_reports.ipynb #6ef5e9a0
 def in_words(
     names,  # from data, two or more
 ) -> str:
@@ -306,7 +306,7 @@ def in_words(
     *most, last = map(as_line, names)
     return f"{listed(most, 5)} and {last}"
 
-# %% ../nbs/17_reports.ipynb #b5f275ba
+# %% ../nbs/17_reports.ipynb #4fe8aebf
 def said_of_types(
     adata,  # cells with clusters
     label,  # column of obs with known types
@@ -321,11 +321,11 @@ def said_of_types(
                    "their marker genes, and the maps by depth and batch, say what sets them apart."
                    for t, row in split_types(table).items()]
 
-# %% ../nbs/17_reports.ipynb #90caf65a
+# %% ../nbs/17_reports.ipynb #71998096
 MOSTLY = .95  # share of a cluster's cells above which it is of one batch
 UNUSUAL = 2   # times the usual depth, or that much below it
 
-# %% ../nbs/17_reports.ipynb #12b09ae4
+# %% ../nbs/17_reports.ipynb #1f522ed6
 def said_of_batches(
     clusters,  # the cluster of each cell
     batch,     # of each cell
@@ -339,7 +339,7 @@ def said_of_batches(
             "this batch has, or a difference between batches that the model has not taken out."
             for c, b in alone.items() if whole[b] < .7]
 
-# %% ../nbs/17_reports.ipynb #3f51ee35
+# %% ../nbs/17_reports.ipynb #bbdfb516
 def said_of_depth(
     clusters,  # the cluster of each cell
     depth,     # total count of each cell
@@ -352,7 +352,7 @@ def said_of_depth(
             f"(medians): {why[x > 1]}." for c, x in times.items()
             if not 1 / UNUSUAL < x < UNUSUAL]
 
-# %% ../nbs/17_reports.ipynb #65ce7727
+# %% ../nbs/17_reports.ipynb #ddfa21c1
 def findings(
     vae,         # SCVAE
     adata,       # its cells, with clusters in obs["scvae"]
@@ -412,7 +412,7 @@ def open_run(
     if vae.batches: adata.obs[batch_column(vae)] = batches_told(vae, adata)
     return vae, adata
 
-# %% ../nbs/17_reports.ipynb #8e445d26
+# %% ../nbs/17_reports.ipynb #fbeceb43
 def legend_below(
     ax,  # axes
 ):
@@ -423,7 +423,7 @@ def legend_below(
     ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0, -.06), ncols=n,
               markerscale=2.5, handletextpad=.1, columnspacing=1, borderpad=0)
 
-# %% ../nbs/17_reports.ipynb #d6dbfa19
+# %% ../nbs/17_reports.ipynb #3f415a18
 @styled
 def plot_map(
     adata,       # cells, with clusters in obs["scvae"]
@@ -446,7 +446,7 @@ def title_of(
     "What the cells are called."
     return str(noted(adata).get("title", "cells"))
 
-# %% ../nbs/17_reports.ipynb #cac5dea9
+# %% ../nbs/17_reports.ipynb #a39f43b0
 def warned(
     n,  # warnings
 ) -> str:  # Markdown; empty without any
@@ -469,7 +469,7 @@ def headline(
             f"{vae.settings['n_latent']} latents was fitted{mixed}, and {adata.n_obs} cells{shown} "
             f"x {len(vae.genes)} genes form {adata.obs['scvae'].nunique()} clusters{than}.{said}")
 
-# %% ../nbs/17_reports.ipynb #4b0b6825
+# %% ../nbs/17_reports.ipynb #09fae1c2
 MOST_SAID = 12  # sentences of a list
 
 def as_list(
@@ -501,7 +501,7 @@ def as_box(
 UNSEEN = ("Not looked for: doublets, ambient RNA and damaged cells. Whether the number of clusters "
           "is right cannot be computed.")
 
-# %% ../nbs/17_reports.ipynb #3294ca78
+# %% ../nbs/17_reports.ipynb #4f3afc7e
 def box_of(
     vae,              # SCVAE
     adata,            # its cells, with latents in obsm
@@ -656,7 +656,7 @@ def plot_against(
     if 1 < known.obs[label].nunique() < known.n_obs:
         return plot_confusion(known.obs[label], known.obs["scvae"])
 
-# %% ../nbs/17_reports.ipynb #dfdcc02f
+# %% ../nbs/17_reports.ipynb #a23b9dc3
 def given_types(
     obs,  # of the cells
 ) -> list:  # of the columns that types were given for
@@ -665,10 +665,10 @@ def given_types(
     names = [str(c).removesuffix("_predicted") for c in obs if str(c).endswith("_predicted")]
     return [n for n in names if f"{n}_confidence" in obs and number(obs[f"{n}_confidence"])]
 
-# %% ../nbs/17_reports.ipynb #9a456c4d
+# %% ../nbs/17_reports.ipynb #b97c3c1d
 UNSURE = .9  # confidence below which a cell is worth a look
 
-# %% ../nbs/17_reports.ipynb #a1138381
+# %% ../nbs/17_reports.ipynb #8db8aa61
 def given_text(
     adata,  # cells
     name,   # from `given_types`
@@ -683,7 +683,7 @@ def given_text(
     if far is None: return said
     return f"{said} {(far > 1).mean():.0%} lie farther out than nearly all of the reference."
 
-# %% ../nbs/17_reports.ipynb #1ef7f290
+# %% ../nbs/17_reports.ipynb #baaf5518
 def given_table(
     adata,  # cells
     name,   # from `given_types`
@@ -695,7 +695,7 @@ def given_table(
     table = table.sort_values("confidence (median)").head(MOST_NAMED).rename_axis("type given")
     return shown(table, {f"below {UNSURE:g}": "{:.0%}"})
 
-# %% ../nbs/17_reports.ipynb #a52bf42f
+# %% ../nbs/17_reports.ipynb #cbec15e4
 def compared_in(
     uns,    # of the cells
 ) -> list:  # of keys
@@ -704,7 +704,7 @@ def compared_in(
     is_one = lambda v: hasattr(v, "keys") and {"names", "params"} <= set(v) and groups(v["names"])
     return [str(key) for key, value in uns.items() if is_one(value)]
 
-# %% ../nbs/17_reports.ipynb #ea1d1b76
+# %% ../nbs/17_reports.ipynb #ef981f6b
 def compared_text(
     adata,  # cells
     key,    # from `compared_in`
@@ -718,7 +718,7 @@ def compared_text(
     return (f"<b>{how.get('groupby', '?')}</b>: each group against {how.get('reference', '?')}, by "
             f"{how.get('method', '?')}. After each gene stands its log2 fold change. {last}")
 
-# %% ../nbs/17_reports.ipynb #0084e60a
+# %% ../nbs/17_reports.ipynb #980938fa
 def compared_table(
     adata,  # cells
     key,    # from `compared_in`
@@ -750,7 +750,7 @@ def fit_line(
         if value != default: arguments.append(f"{name}={value!r}")
     return f"vae = scvae.fit({', '.join(arguments)})"
 
-# %% ../nbs/17_reports.ipynb #c7c204ec
+# %% ../nbs/17_reports.ipynb #16bedead
 CITED = {  # as in the text -> in full
     "Kingma and Welling 2014": "Auto-encoding variational Bayes. ICLR 2014. arXiv:1312.6114",
     "Kingma and Ba 2015": "Adam: a method for stochastic optimization. ICLR 2015. arXiv:1412.6980",
@@ -763,7 +763,7 @@ CITED = {  # as in the text -> in full
     "Lopez et al. 2018": "Deep generative modeling for single-cell transcriptomics. Nature "
                          "Methods 15, 1053-1058. doi:10.1038/s41592-018-0229-2"}
 
-# %% ../nbs/17_reports.ipynb #9e3e13c6
+# %% ../nbs/17_reports.ipynb #70e81ae8
 CITED |= {
     "Korsunsky et al. 2019": "Fast, sensitive and accurate integration of single-cell data with "
                              "Harmony. Nature Methods 16, 1289-1296. doi:10.1038/s41592-019-0619-0",
@@ -776,7 +776,7 @@ CITED |= {
     "Hubert and Arabie 1985": "Comparing partitions. Journal of Classification 2, 193-218. "
                               "doi:10.1007/BF01908075"}
 
-# %% ../nbs/17_reports.ipynb #976e8569
+# %% ../nbs/17_reports.ipynb #66d0256f
 def prepared_text(
     vae,  # SCVAE
 ) -> str:
@@ -788,7 +788,7 @@ def prepared_text(
             f"transformed by log(1 + x); {chosen}, scaled to unit variance and clipped at "
             f"{prep.max_value:g} standard deviations.")
 
-# %% ../nbs/17_reports.ipynb #d4ddcd81
+# %% ../nbs/17_reports.ipynb #5ec5f104
 def network_text(
     vae,  # SCVAE
 ) -> str:
@@ -802,7 +802,7 @@ def network_text(
             f"{s['n_latent']} latents and the likelihood '{s['likelihood']}'{counts}{told}, was "
             f"trained for {len(vae.history)} epochs")
 
-# %% ../nbs/17_reports.ipynb #22b54fa2
+# %% ../nbs/17_reports.ipynb #7f91ce7c
 def training_text(
     vae,  # SCVAE
 ) -> str:
@@ -815,13 +815,13 @@ def training_text(
             f"rate of {o['lr']:g}{falls}, seed {s['random_state']}, and the KL divergence weighted "
             f"by {vae.history.beta.iloc[-1]:g} (Higgins et al. 2017{how}){held}.")
 
-# %% ../nbs/17_reports.ipynb #8366b52b
+# %% ../nbs/17_reports.ipynb #f3560ba4
 TOLD = {"adata", "n_top_genes", "layer", "batch_key", "n_latent", "hidden", "likelihood", "epochs",
         "depth_covariate", "random_state", "key_added", "progress", "checkpoint", "resume", "lr",
         "callback", "lr_schedule", "batch_size", "beta", "schedule", "held_out", "device",
         "precision", "mix_batches", "round_counts"}  # settings that the sentences have
 
-# %% ../nbs/17_reports.ipynb #0522ce08
+# %% ../nbs/17_reports.ipynb #59687de0
 def other_text(
     vae,  # SCVAE
 ) -> str: # empty where there is nothing to say
@@ -833,7 +833,7 @@ def other_text(
     if vae.settings["trained_with"].get("weight"): odd.append("gene weights of our own")
     return f"Other settings: {', '.join(sorted(odd))}." if odd else ""
 
-# %% ../nbs/17_reports.ipynb #1f888d1e
+# %% ../nbs/17_reports.ipynb #60592225
 def overlap_text(
     vae,  # SCVAE
 ) -> str: # empty where batches were left as they are
@@ -843,7 +843,7 @@ def overlap_text(
     return (f"The {len(vae.batches)} batches ({key}) were laid on each other in the latent space "
             "by the algorithm of Harmony (Korsunsky et al. 2019). ")
 
-# %% ../nbs/17_reports.ipynb #fde613eb
+# %% ../nbs/17_reports.ipynb #9d692f28
 def clusters_text(
     vae,         # SCVAE
     adata,       # its cells
@@ -858,7 +858,7 @@ def clusters_text(
             f"2019){how} on the graph of 15 nearest neighbours of the latents, as in "
             f"scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
 
-# %% ../nbs/17_reports.ipynb #fc44fd6a
+# %% ../nbs/17_reports.ipynb #bbe217c8
 def versions_of(
     vae,  # SCVAE
 ) -> dict:  # what -> version
@@ -868,7 +868,7 @@ def versions_of(
     here = {name: metadata.version(name) for name in ("igraph", "umap-learn")}
     return {name: str(made[name]) for name in names} | here
 
-# %% ../nbs/17_reports.ipynb #0f288be5
+# %% ../nbs/17_reports.ipynb #385650cb
 def methods(
     vae,         # SCVAE
     adata,       # its cells
@@ -884,7 +884,7 @@ def methods(
              for name, full in sorted(CITED.items()) if name in text]
     return "\n".join([text, *named])
 
-# %% ../nbs/17_reports.ipynb #f807653d
+# %% ../nbs/17_reports.ipynb #09e1d860
 def methods_box(
     vae,         # SCVAE
     adata,       # its cells
@@ -917,7 +917,7 @@ def how_to_redo(
     about = {name: as_markdown_text(text, 400) for name, text in about.items()}
     return REDO.format(line=fit_line(vae.settings), **about)
 
-# %% ../nbs/17_reports.ipynb #a3b9b83c
+# %% ../nbs/17_reports.ipynb #746184cd
 def parts_in(
     adata_path,  # file of the cells
 ) -> set:        # of tags; none for other files than .h5ad, or where it cannot be read
@@ -1117,7 +1117,7 @@ def run_report(
     names = dict(model_dir=beside(model_dir, out.parent), adata_path=beside(adata_path, out.parent))
     return make_page(blank, names | dict(label=label), out, f"scvae: {Path(adata_path).name}")
 
-# %% ../nbs/17_reports.ipynb #617c1912
+# %% ../nbs/17_reports.ipynb #28b6b472
 def make_page(
     blank,       # a notebook
     parameters,  # its names and values
@@ -1180,7 +1180,7 @@ def no_report(
     with atomic(failed_notebook(path)) as kept: shutil.copyfile(part, kept)
     return RuntimeError(f"{said}; {failed_notebook(path).name} shows how far it came.")
 
-# %% ../nbs/17_reports.ipynb #5e81b044
+# %% ../nbs/17_reports.ipynb #15d642d7
 def run_files(
     run,  # folder of a run
 ) -> tuple:  # folder of its model, file of its cells
@@ -1192,7 +1192,7 @@ def run_files(
                      f"{'model' if cells.is_file() else 'adata.h5ad'}; give folders that "
                      "`scvae fit` made.")
 
-# %% ../nbs/17_reports.ipynb #cd96e775
+# %% ../nbs/17_reports.ipynb #ae50dd25
 def run_names(
     runs,  # folders
 ) -> list: # of str, each once
@@ -1203,7 +1203,7 @@ def run_names(
         if len(set(names)) == len(names): return names
     raise ValueError(f"{as_line(runs[0])} was given twice: give each run once.")
 
-# %% ../nbs/17_reports.ipynb #66ecd6c4
+# %% ../nbs/17_reports.ipynb #acd580d4
 def cells_told(
     path,  # .h5ad file
 ):         # AnnData
@@ -1213,7 +1213,7 @@ def cells_told(
     try: return anndata.AnnData(obs=whole.obs, obsm=dict(whole.obsm), uns=dict(whole.uns))
     finally: whole.file.close()
 
-# %% ../nbs/17_reports.ipynb #2ec7f789
+# %% ../nbs/17_reports.ipynb #193ab70d
 def check_cells(
     obs,     # of the cells of a run
     name,    # of the run
@@ -1226,7 +1226,7 @@ def check_cells(
     if not obs.index.is_unique: raise ValueError(
         f"two cells of {as_line(name)} have one name: call adata.obs_names_make_unique().")
 
-# %% ../nbs/17_reports.ipynb #91025c69
+# %% ../nbs/17_reports.ipynb #53e54af2
 def common_cells(
     tables,  # obs of each run
     names,   # of the runs
@@ -1241,7 +1241,7 @@ def common_cells(
     raise ValueError(f"{listed(names)} have {len(common)} cells in common, by their names: "
                      "compare runs of the same cells.")
 
-# %% ../nbs/17_reports.ipynb #25a7db7e
+# %% ../nbs/17_reports.ipynb #df673c5f
 class Run(NamedTuple):
     "One of several runs."
     name: str      # of its folder
@@ -1249,7 +1249,7 @@ class Run(NamedTuple):
     adata: object  # the cells that all runs have, without counts
     own: int       # how many cells the run has
 
-# %% ../nbs/17_reports.ipynb #9fadc7f8
+# %% ../nbs/17_reports.ipynb #e87448dd
 def open_runs(
     files,  # for each run its name, the folder of its model and the file of its cells
     label=None,        # column of obs with known types, of the first run
@@ -1264,7 +1264,7 @@ def open_runs(
     cells = [with_shared(a[common].copy(), every[0].obs.loc[common], label) for a in every]
     return [Run(*row) for row in zip(names, map(load_model, models), cells, map(len, every))]
 
-# %% ../nbs/17_reports.ipynb #759b44fb
+# %% ../nbs/17_reports.ipynb #258111d2
 FIRST = "clusters of the first run"  # column of obs
 
 def with_shared(
@@ -1277,7 +1277,7 @@ def with_shared(
     if label is not None: adata.obs[label] = first[label].astype("category")
     return adata
 
-# %% ../nbs/17_reports.ipynb #0c54fcc9
+# %% ../nbs/17_reports.ipynb #007d92dc
 def compared_line(
     runs,  # from `open_runs`
 ) -> str:  # Markdown
@@ -1286,7 +1286,7 @@ def compared_line(
     return (f"# Comparison of {len(runs)} runs\n\nMaps, scores and agreement are of the "
             f"{runs[0].adata.n_obs} cells that all runs have: {own}.")
 
-# %% ../nbs/17_reports.ipynb #5e05a6f7
+# %% ../nbs/17_reports.ipynb #81fcd06b
 def plainly(
     settings,  # of an SCVAE
 ) -> dict:     # name -> text
@@ -1297,7 +1297,7 @@ def plainly(
               "torch": settings["trained_with"].get("torch", "")}
     return {name: as_line(value) for name, value in plain.items()}
 
-# %% ../nbs/17_reports.ipynb #791586d8
+# %% ../nbs/17_reports.ipynb #1b5b7195
 def settings_table(
     runs,  # from `open_runs`
 ):         # a table
@@ -1307,7 +1307,7 @@ def settings_table(
     table = pd.DataFrame(columns).fillna("")
     return shown(table[table.nunique(axis=1) > 1].rename_axis("setting"))
 
-# %% ../nbs/17_reports.ipynb #2c5de91c
+# %% ../nbs/17_reports.ipynb #63eedbe6
 def outcome_of(
     run,    # Run
     label,  # column of obs; None: none
@@ -1320,7 +1320,7 @@ def outcome_of(
     if run.vae.batches: said |= {"iLISI": batch_mixing(run)}
     return said | ({} if label is None else label_scores(run.adata, clusters, Z, label))
 
-# %% ../nbs/17_reports.ipynb #0db2ee11
+# %% ../nbs/17_reports.ipynb #d15fb260
 def batch_mixing(
     run,  # Run
 ) -> float:  # NaN where cells do not say their batch
@@ -1329,7 +1329,7 @@ def batch_mixing(
     if not set(columns) <= set(run.adata.obs): return np.nan
     return mixing(Z[run.vae.settings["key_added"]], batch_names(run.adata.obs, columns))[0]
 
-# %% ../nbs/17_reports.ipynb #bc70dbc9
+# %% ../nbs/17_reports.ipynb #03f388d7
 def label_scores(
     adata,     # cells
     clusters,  # of each cell
@@ -1344,7 +1344,7 @@ def label_scores(
     width = silhouette(Z[known], types)
     return {"ARI": found["ari"], "NMI": found["nmi"], "silhouette of types": width}
 
-# %% ../nbs/17_reports.ipynb #c2298209
+# %% ../nbs/17_reports.ipynb #776816f6
 def silhouette(
     Z,      # latents, n_cells x n_latent
     types,  # of each cell
@@ -1354,7 +1354,7 @@ def silhouette(
     some = np.random.default_rng(0).permutation(len(Z))[:5000]
     return float(silhouette_score(Z[some], types[some])) if len(set(types[some])) > 1 else np.nan
 
-# %% ../nbs/17_reports.ipynb #a26b2cc7
+# %% ../nbs/17_reports.ipynb #9e9404d6
 def outcome_table(
     runs,        # from `open_runs`
     label=None,  # column of obs with known types; None: none
@@ -1365,7 +1365,7 @@ def outcome_table(
     table = pd.DataFrame(rows.values(), index=list(rows)).rename_axis("run")
     return shown(table, {k: v for k, v in forms.items() if k in table})
 
-# %% ../nbs/17_reports.ipynb #337a36c2
+# %% ../nbs/17_reports.ipynb #60b4d293
 def clusters_agree(
     runs,  # from `open_runs`
 ):         # a table
@@ -1374,7 +1374,7 @@ def clusters_agree(
     ari = [[agreement(a, b)["ari"] for b in found] for a in found]
     return shown(pd.DataFrame(ari, names, names).rename_axis("ARI of clusters"))
 
-# %% ../nbs/17_reports.ipynb #44aa4f69
+# %% ../nbs/17_reports.ipynb #338b3575
 def plot_runs(
     runs,        # from `open_runs`
     name="scvae",  # column of obs
@@ -1385,7 +1385,7 @@ def plot_runs(
     return [plot_map(run.adata, run.vae.settings["key_added"], name, like,
                      f"{as_figure_text(run.name)}: {what}") for run in runs]
 
-# %% ../nbs/17_reports.ipynb #e98ee202
+# %% ../nbs/17_reports.ipynb #06c9ec8c
 def plot_moves(
     runs,  # from `open_runs`
 ):         # list of axes
@@ -1398,7 +1398,7 @@ def plot_moves(
         found.append(ax)
     return found
 
-# %% ../nbs/17_reports.ipynb #a1b88268
+# %% ../nbs/17_reports.ipynb #8c0f3cb0
 def compare_runs(
     runs,        # folders of runs, two or more
     out,         # the page, .html; the notebook is written beside it, .ipynb
