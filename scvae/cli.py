@@ -8,28 +8,28 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
            'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
            'NO_UPDATE', 'REST', 'RECORDED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
-           'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Chapter',
-           'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns',
-           'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands', 'n_processes',
-           'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence',
-           'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all',
-           'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
-           'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked',
-           'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file', 'element',
-           'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary',
-           'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back', 'update',
-           'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim', 'unfinished',
-           'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked', 'called',
-           'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin', 'training_rate',
-           'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into', 'fit_into', 'outcome',
-           'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill',
-           'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk',
-           'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated',
-           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
-           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
-           'report_command', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command',
-           'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows',
-           'show_founding', 'summaries']
+           'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Runs', 'Compare',
+           'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes',
+           'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands',
+           'n_processes', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words',
+           'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show',
+           'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
+           'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of',
+           'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text',
+           'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours',
+           'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells',
+           'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
+           'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
+           'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
+           'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into',
+           'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
+           'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
+           'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
+           'generated', 'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command',
+           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given',
+           'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command',
+           'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of',
+           'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -1770,7 +1770,11 @@ def transfer_command(
 RunCells = Annotated[str, named(typer.Option, metavar="FILE.h5ad", help=(
     "The cells of the run.  [default: RUN/adata.h5ad]"))]
 Page = Annotated[str, place(typer.Option, "-o", "--out", metavar="FILE.html", help=(
-    "Where to write.  [default: RUN/report.html]"))]
+    "Where to write.  [default: RUN/report.html; with --compare, comparison.html]"))]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", callback=clean_all, help=(
+    "The folder that scvae fit made, or the model in it; several with --compare."))]
+Compare = Annotated[bool, typer.Option("--compare", help=(
+    "Set several runs side by side: settings, scores, maps, and how far clusters agree."))]
 
 # %% ../nbs/19_cli.ipynb #6dce49bd
 def cells_of(
@@ -1786,21 +1790,54 @@ def cells_of(
 
 # %% ../nbs/19_cli.ipynb #66db4af3
 @app.command("report")
-def report_command(run: Run, label: Label = None, data: RunCells = None, out: Page = None,
-                   as_json: Json = False):
-    """Make the report of a run again.
+def report_command(runs: Runs, compare: Compare = False, label: Label = None, data: RunCells = None,
+                   out: Page = None, as_json: Json = False):
+    """Make the report of a run again, or compare runs.
 
-    Example: scvae report run/ --label cell_type"""
+    Example: scvae report run/ --label cell_type
+
+    Example: scvae report --compare run1/ run2/ -o both.html"""
     check_suffix(out, ".html")
+    runs = list(map(Path, runs))
+    if compare: out = compare_into(runs, out or Path("comparison.html"), label, data)
+    elif len(runs) > 1: raise ValueError(
+        f"there are {len(runs)} runs: give one, or add --compare to set them side by side")
+    else: out = report_again(runs[0], out or runs[0]/"report.html", label, data)
+    show(dict(report=str(out)), f"{out}", as_json)
+
+# %% ../nbs/19_cli.ipynb #0968b87c
+def report_again(
+    run,    # folder of a run
+    out,    # the page
+    label,  # column of obs; None: none
+    data,   # file of its cells; None: adata.h5ad in it
+) -> Path:  # the page
+    "Make the report of a run."
     open_model(run)
-    path, out = cells_of(run, data), out or run/"report.html"
+    path = cells_of(run, data)
     from scvae.reports import check_report
     check_report(path, out, None)
     check_can_write(out)
     check_column(open_cells(str(path)).adata, label, path)
     say("making the report")
     if code := make_report(model_of(run), path, out, label): raise typer.Exit(code)
-    show(dict(report=str(out)), f"{out}", as_json)
+    return out
+
+# %% ../nbs/19_cli.ipynb #b6e830e9
+def compare_into(
+    runs,   # folders of runs
+    out,    # the page
+    label,  # column of obs; None: none
+    data,   # what was given with --data
+) -> Path:  # the page
+    "Make a page that compares runs."
+    if data is not None: raise ValueError(
+        "--data does not go with --compare: each run is compared with the cells in its folder")
+    check_can_write(out)
+    from scvae.reports import compare_runs
+    if len(runs) > 1: say(f"comparing {len(runs)} runs")
+    try: return compare_runs(runs, out, label)
+    except RuntimeError as error: raise ended(1, sentence(error)) from error  # of the notebook
 
 # %% ../nbs/19_cli.ipynb #120aa225
 @app.command("rerun")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NO_TYPE', 'MOST_NAMED', 'LEGEND', 'agreement', 'check_labels', 'score_latent', 'score', 'supervised_ceiling',
            'contingency', 'match_clusters', 'type_recall', 'found_type', 'plot_confusion', 'umap', 'largest_groups',
-           'plot_umap', 'depth_r2']
+           'dot_size', 'plot_umap', 'depth_r2']
 
 # %% ../nbs/07_metrics.ipynb #374235ff
 import warnings
@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 # %% ../nbs/07_metrics.ipynb #e0667f76
 from .clustering import check_clusterer, check_rep, cluster, neighbor_graph
-from .colors import UNLABELLED_COLOR, as_figure_text, listed, type_colors
+from .colors import UNLABELLED_COLOR, as_figure_text, listed, styled, type_colors
 from .counts import noted_labels
 from .docments import document
 
@@ -247,6 +247,7 @@ def _confusion_axes(ax, rows, n_columns):
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 # %% ../nbs/07_metrics.ipynb #1b1deedf
+@styled
 def plot_confusion(
     true,      # the true type of each cell
     clusters,  # the cluster of each cell
@@ -284,9 +285,9 @@ def umap(
     return UMAP(n_neighbors=k, min_dist=.3, random_state=random_state, n_jobs=1).fit_transform(Z)
 
 # %% ../nbs/07_metrics.ipynb #0c163ca9
-def _spread(xy, size):
-    "Move text at `xy` up where it would cover other text; `size` is the picture's width and height"
-    dx, dy, step = .35*size[0], .055*size[1], .01*size[1]
+def _spread(xy, size, longest=20):
+    "Move text of so many characters up where it would cover other text; `size` is the picture's"
+    dx, dy, step = min(.35, .03 + .016*longest)*size[0], .055*size[1], .01*size[1]
     placed = []
     for i in np.argsort(xy[:, 1]):
         x, y = xy[i]
@@ -308,33 +309,42 @@ def largest_groups(
     return [t for t in labels.astype("category").cat.categories if t in named]
 
 # %% ../nbs/07_metrics.ipynb #71db7de9
-def _draw_types(ax, xy, labels, named):
-    "A dot for each cell, in the colour of its type; grey without one"
-    colors, longest = type_colors(labels), 40 if len(named) <= 20 else 24
-    ax.scatter(*xy[labels.isna()].T, s=5, lw=0, color="0.85")
+def dot_size(
+    n,  # cells
+) -> float:  # points squared
+    "Dots that are seen where cells are few, and do not hide each other where they are many"
+    return float(np.clip(2e4 / max(n, 1), 1.5, 12))
+
+# %% ../nbs/07_metrics.ipynb #de3fb506
+def _draw_types(ax, xy, labels, named, colors):
+    "A dot for each cell in the colour of its type, in random order so that none hides another"
+    look, longest = dict(s=dot_size(len(xy)), lw=0), 40 if len(named) <= 20 else 24
+    ax.scatter(*xy[labels.isna()].T, color="0.85", **look)
     other = labels.notna() & ~labels.isin(named)
-    if other.any():
-        n = labels[other].nunique()
-        ax.scatter(*xy[other].T, s=5, lw=0, color=UNLABELLED_COLOR, label=f"{n} others")
-    for t in named:
-        dots, name = xy[labels == t], as_figure_text(t, longest)
-        ax.scatter(*dots.T, s=5, lw=0, color=colors[t], label=name)
+    rest = f"{labels[other].nunique()} others"
+    if other.any(): ax.scatter(*xy[other].T, color=UNLABELLED_COLOR, label=rest, **look)
+    shown = np.random.default_rng(0).permutation(np.flatnonzero(labels.isin(named)))
+    ax.scatter(*xy[shown].T, color=[colors[t] for t in labels.iloc[shown]], **look)
+    for t in named: ax.scatter([], [], color=colors[t], label=as_figure_text(t, longest), **look)
 
 # %% ../nbs/07_metrics.ipynb #6fb29be7
 def _name_types(ax, xy, labels, names):
     "Write the name of each type at the median of its cells, on a white rim"
     rim = [withStroke(linewidth=3, foreground="white")]
     at = np.array([np.median(xy[labels == t], 0) for t in names]).reshape(-1, 2)
-    look = dict(ha="center", va="center", fontsize=9, path_effects=rim)
-    for t, (x, y) in zip(names, _spread(at, np.ptp(xy, 0))):
+    look = dict(ha="center", va="center", fontsize=9, path_effects=rim, color="black")
+    longest = max((len(as_figure_text(t)) for t in names), default=0)
+    for t, (x, y) in zip(names, _spread(at, np.ptp(xy, 0), longest)):
         ax.text(x, y, as_figure_text(t), **look)
 
 # %% ../nbs/07_metrics.ipynb #d1202cfd
+@styled
 def plot_umap(
     xy,            # cells x 2, from `umap`
     labels,        # a type for each cell; a cell without one (NaN) is grey
     ax=None,       # axes to draw on
     legend=False,  # True: names beside the picture, for many types; False: on it
+    colors=None,   # type -> colour; None: those of `type_colors`
 ):  # the axes
     "Cells coloured by type"
     if len(labels) != len(xy):
@@ -342,7 +352,7 @@ def plot_umap(
     if ax is None: ax = plt.subplots(figsize=(5.5, 4.5), layout="constrained")[1]
     labels = pd.Series(pd.Categorical(labels))
     named = largest_groups(labels, MOST_NAMED)
-    _draw_types(ax, xy, labels, named)
+    _draw_types(ax, xy, labels, named, colors or type_colors(labels))
     if legend and len(named): ax.legend(**LEGEND, ncols=1 + (len(named) > 20))
     elif not legend: _name_types(ax, xy, labels, named)
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])

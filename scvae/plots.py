@@ -7,19 +7,20 @@ __all__ = ['panels', 'plot_history', 'representation', 'cluster_cells', 'column'
            'top_genes', 'plot_loadings', 'as_decoded', 'beside', 'plot_generated']
 
 # %% ../nbs/12_plots.ipynb #e14dcb1c
-import hashlib
-import warnings
+import hashlib, warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from matplotlib.colors import ListedColormap
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
-from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed, type_colors
+from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed
+from .colors import matched_colors, styled, type_colors
 from .counts import become_own, check_copied, counts_of, noted
 from .docments import document
 from .matching import align
-from .metrics import MOST_NAMED, largest_groups, plot_umap, umap
+from .metrics import MOST_NAMED, dot_size, largest_groups, plot_umap, umap
 from .preprocess import log_normalise
 
 # %% ../nbs/12_plots.ipynb #59aa7964
@@ -48,6 +49,7 @@ def _plot_loss(ax, history, name, title):
     ax.set_title(title, fontsize=10)
 
 # %% ../nbs/12_plots.ipynb #c1d02989
+@styled
 def plot_history(
     vae,      # SCVAE
     ax=None,  # three axes: reconstruction, KL, loss; None: new ones
@@ -56,7 +58,7 @@ def plot_history(
     titles = dict(recon="reconstruction", kl="KL", loss="loss = reconstruction + beta x KL")
     axes = panels(ax, 3)
     for a, (name, title) in zip(axes, titles.items()): _plot_loss(a, vae.history, name, title)
-    if "held_loss" in vae.history: axes[0].legend(frameon=False, fontsize=9)
+    if "held_loss" in vae.history: axes[0].legend()
     return axes
 
 # %% ../nbs/12_plots.ipynb #ab107c71
@@ -85,6 +87,7 @@ def cluster_cells(
     names = [str(c) for c in range(found.max() + 1)]
     become_own(adata)
     adata.obs[key_added] = pd.Categorical(found.astype(str), categories=names)
+    adata.uns["scvae"] = noted(adata) | {f"{key_added}_resolution": float(resolution)}
 
 # %% ../nbs/12_plots.ipynb #72ae63fc
 def column(
@@ -104,31 +107,44 @@ def _tall_axes(ax, inches, names):
     return plt.subplots(figsize=(4.5 + longer, 1 + inches), layout="constrained")[1]
 
 # %% ../nbs/12_plots.ipynb #d18d63c0
-def _sizes(groups):
+def _colors(adata, values, like):
+    "A colour for each group of a column; with `like`, that of most of its cells in that column"
+    if like is None or like == values.name: return type_colors(values)
+    return matched_colors(values, column(adata, like))
+
+# %% ../nbs/12_plots.ipynb #dedc774d
+def _sizes(groups, colors):
     "Name, size and colour of each group; of very many, the largest, and the others together"
     named, sizes = largest_groups(groups, MOST_NAMED), groups.value_counts()
-    colors = type_colors(groups)
     rows = [(as_figure_text(t), sizes[t], colors[t]) for t in named]
     others = sizes[sizes > 0].drop(named)
     if len(others): rows.append((f"{len(others)} others", others.sum(), UNLABELLED_COLOR))
     return rows
 
+# %% ../nbs/12_plots.ipynb #f339a469
+def _draw_sizes(ax, names, sizes, colors):
+    "A bar for each group, the first at the top"
+    bars = ax.barh(range(len(names)), sizes, color=colors)
+    ax.bar_label(bars, padding=3, fontsize=9)
+    ax.set_yticks(range(len(names)), names)
+    ax.margins(x=.15)
+    ax.invert_yaxis()
+
 # %% ../nbs/12_plots.ipynb #80fbd118
+@styled
 def plot_sizes(
     adata,            # cells
     groupby="scvae",  # column of obs: clusters, or types
     ax=None,          # axes to draw on
+    like=None,        # column of obs whose colours they take, as in `matched_colors`
 ):  # the axes
     "How many cells each group has, in the colours of the UMAP"
-    rows = _sizes(column(adata, groupby).astype("category"))
+    groups = column(adata, groupby).astype("category")
+    rows = _sizes(groups, _colors(adata, groups, like))
     names, sizes, colors = zip(*rows) if rows else ((), (), ())
     ax = _tall_axes(ax, .28*len(rows), names)
-    bars = ax.barh(range(len(rows)), sizes, color=colors)
-    ax.bar_label(bars, padding=3, fontsize=9)
-    ax.set_yticks(range(len(rows)), names)
-    ax.margins(x=.15)
+    _draw_sizes(ax, names, sizes, colors)
     ax.set(xlabel="cells", ylabel=as_figure_text(groupby))
-    ax.invert_yaxis()  # the first at the top
     return ax
 
 # %% ../nbs/12_plots.ipynb #1743ef95
@@ -147,37 +163,46 @@ def add_umap(
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), origin
     return key
 
+# %% ../nbs/12_plots.ipynb #81b0bf64
+def _scale():
+    "Viridis without its yellow, which is not seen on white, nor turned over on black"
+    return ListedColormap(plt.get_cmap("viridis")(np.linspace(0, .85, 256)))
+
 # %% ../nbs/12_plots.ipynb #9ff73332
 def _plot_numbers(ax, xy, values):
     "Cells coloured by a number, with a colour bar; grey without one"
     finite = pd.to_numeric(values).astype(float).replace([np.inf, -np.inf], np.nan)
-    ax.scatter(*xy[finite.isna()].T, s=5, lw=0, color="0.85")
-    dots = ax.scatter(*xy.T, c=finite, s=5, lw=0, cmap="viridis")
-    ax.figure.colorbar(dots, ax=ax, shrink=.8)
+    look = dict(s=dot_size(len(xy)), lw=0)
+    ax.scatter(*xy[finite.isna()].T, color="0.85", **look)
+    dots = ax.scatter(*xy.T, c=finite, cmap=_scale(), **look)
+    below = ax.inset_axes([.1, -.14, .8, .03])  # so that the map is as large as others beside it
+    ax.figure.colorbar(dots, cax=below, orientation="horizontal")
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
 
 # %% ../nbs/12_plots.ipynb #6fd6b7ce
-def _plot_column(ax, xy, values):
-    "Cells coloured by a column of obs; more than eight names stand beside the picture"
+def _plot_column(ax, xy, values, colors):
+    "Cells coloured by a column of obs; numbers of clusters stand on the picture, names beside it"
+    xy = np.asarray(xy)
     is_number, is_truth = pd.api.types.is_numeric_dtype, pd.api.types.is_bool_dtype
+    longest = max((len(str(name)) for name in values.dropna().unique()), default=0)
     if is_number(values) and not is_truth(values): _plot_numbers(ax, xy, values)
-    else: plot_umap(xy, values.astype("category"), ax, legend=values.nunique() > 8)
-    ax.set_title(as_figure_text(values.name), fontsize=10)
+    else: plot_umap(xy, values.astype("category"), ax, longest > 3, colors)
+    ax.set_title(as_figure_text(values.name))
 
 # %% ../nbs/12_plots.ipynb #2e882765
+@styled
 def plot_cells(
     adata,              # cells
     color="scvae",      # column of obs, or several; numbers get a colour bar
     use_rep="X_scvae",  # what to lay out, in obsm
     ax=None,            # axes to draw on, one a column
     random_state=0,     # seed of the layout
+    like=None,          # column of obs whose colours clusters take, as in `matched_colors`
 ):  # the axes; several where several columns were asked for
     "UMAP of a representation, coloured by columns of obs"
-    names = [color] if isinstance(color, str) else list(color)
-    columns = [column(adata, name) for name in names]
-    axes = panels(ax, len(names))
-    xy = np.asarray(adata.obsm[add_umap(adata, use_rep, random_state)])
-    for a, values in zip(axes, columns): _plot_column(a, xy, values)
+    columns = [column(adata, name) for name in np.atleast_1d(np.asarray(color, object))]
+    axes, xy = panels(ax, len(columns)), adata.obsm[add_umap(adata, use_rep, random_state)]
+    for a, values in zip(axes, columns): _plot_column(a, xy, values, _colors(adata, values, like))
     return axes[0] if isinstance(color, str) else axes
 
 # %% ../nbs/12_plots.ipynb #8cc8f803
@@ -242,7 +267,7 @@ def _latent_bars(ax, shown):
     ax.barh(y, shown, color=[PALETTE[3] if v > 0 else PALETTE[0] for v in shown])
     ax.set_yticks(y, [as_figure_text(gene) for gene in shown.index], fontsize=8)
     ax.invert_yaxis()
-    ax.axvline(0, color="black", lw=.8)
+    ax.axvline(0, color="0.4", lw=.8)
 
 # %% ../nbs/12_plots.ipynb #5419709c
 def _latent_text(ax, latent, counts):
@@ -253,6 +278,7 @@ def _latent_text(ax, latent, counts):
     ax.set_title(f"latent {latent}", fontsize=10)
 
 # %% ../nbs/12_plots.ipynb #f85c08cc
+@styled
 def plot_loadings(
     vae,         # SCVAE
     latent=0,    # which, counted from 0
@@ -299,9 +325,10 @@ def _draw_beside(ax, real, made):
     ax.scatter(*real.T, s=10, lw=0, color="0.6", label="real")
     ax.scatter(*made.T, s=10, lw=.6, facecolor="none", edgecolor=PALETTE[0], label="generated")
     ax.set(xlabel="first component of the real cells", ylabel="second", xticks=[], yticks=[])
-    ax.legend(frameon=False, markerscale=2)
+    ax.legend(markerscale=2, loc="upper left", bbox_to_anchor=(0, -.08), ncols=2)
 
 # %% ../nbs/12_plots.ipynb #3d975e0d
+@styled
 def plot_generated(
     vae,             # SCVAE
     adata,           # real cells

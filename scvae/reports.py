@@ -4,26 +4,37 @@
 
 # %% auto #0
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD', 'ONE_EPOCH', 'LEAST_MIXED', 'MOST_LOOKED_AT',
-           'REDO', 'POLICY', 'PAGE', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth',
-           'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
-           'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'sampled', 'complete', 'batches_told',
-           'open_run', 'title_of', 'headline', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table',
-           'genes_table', 'latents_table', 'agreement_text', 'labelled', 'against', 'batches_text', 'plot_batch_shares',
-           'plot_against', 'fit_defaults', 'fit_line', 'how_to_redo', 'template', 'blank_report', 'this_python',
+           'FEWEST', 'MOSTLY', 'UNUSUAL', 'MOST_SAID', 'UNSEEN', 'UNSURE', 'CITED', 'TOLD', 'REDO', 'PARTS', 'POLICY',
+           'PAGE', 'FIRST', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth', 'warn_history',
+           'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing', 'batch_column',
+           'check_mixing', 'checks_of', 'warnings_of', 'shared_clusters', 'split_types', 'resolution_of', 'finer',
+           'labelled', 'in_words', 'said_of_types', 'said_of_batches', 'said_of_depth', 'findings', 'sampled',
+           'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of', 'warned', 'headline',
+           'as_list', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table',
+           'latents_table', 'agreement_text', 'against', 'batches_text', 'plot_batch_shares', 'plot_against',
+           'given_types', 'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table', 'fit_defaults',
+           'fit_line', 'prepared_text', 'network_text', 'training_text', 'other_text', 'overlap_text', 'clusters_text',
+           'versions_of', 'methods', 'methods_box', 'how_to_redo', 'parts_in', 'blank_report', 'this_python',
            'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page',
-           'check_report', 'check_label', 'run_report', 'failed_notebook', 'beside', 'has_batches', 'run_template',
-           'no_report']
+           'check_report', 'check_label', 'run_report', 'make_page', 'failed_notebook', 'beside', 'has_batches',
+           'run_template', 'no_report', 'run_files', 'run_names', 'cells_told', 'check_cells', 'common_cells', 'Run',
+           'open_runs', 'with_shared', 'compared_line', 'plainly', 'settings_table', 'outcome_of', 'batch_mixing',
+           'label_scores', 'silhouette', 'outcome_table', 'clusters_agree', 'plot_runs', 'plot_moves', 'compare_runs']
 
 # %% ../nbs/17_reports.ipynb #39808f41
 import asyncio, copy, html, inspect, json, os, shutil, tempfile
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 # %% ../nbs/17_reports.ipynb #5be3a8f1
-from .colors import as_figure_text, as_html_text, as_line, as_markdown_text, type_colors
+from .colors import as_figure_text, as_html_text, as_line, as_markdown_text, listed
+from .colors import styled, template, type_colors
+from .clustering import RESOLUTION
 from .data import describe, load
 from .docments import document
 from .preprocess import total_counts
@@ -31,8 +42,8 @@ from .metrics import agreement, depth_r2
 from .batches import lisi, shuffled_within
 from .fitting import about, environment, fit, load_model, version
 from .matching import batch_name, batch_names, columns_of
-from .metrics import MOST_NAMED, plot_confusion
-from .plots import cluster_cells, column, top_genes
+from .metrics import MOST_NAMED, contingency, plot_confusion
+from .plots import cluster_cells, column, plot_cells, top_genes
 from .counts import counts_of, noted
 from .files import as_path, atomic, needs
 
@@ -239,6 +250,122 @@ def warnings_of(
     "What speaks against a run."
     return [check.found for check in checks_of(vae, adata, groupby) if check.found]
 
+# %% ../nbs/17_reports.ipynb #c50d9ac3
+FEWEST = 4  # cells of a type that something is said of
+
+# %% ../nbs/17_reports.ipynb #f700bbf0
+def shared_clusters(
+    table,  # types x clusters, from `contingency`
+    least=FEWEST,  # cells of a type in the cluster
+) -> dict:  # cluster -> its types; only where there are several
+    "Clusters in which several types are at home."
+    home = table.div(table.sum(axis=1), axis=0).gt(.5) & table.ge(least)
+    found = {c: list(table.index[home[c]]) for c in table}
+    return {c: types for c, types in found.items() if len(types) > 1}
+
+# %% ../nbs/17_reports.ipynb #fd690fe0
+def split_types(
+    table,  # types x clusters, from `contingency`
+    least=.2,  # share of a type in a cluster
+) -> dict:  # type -> its clusters, with the share that each has; only where there are several
+    "Types that lie in several clusters."
+    share = table.div(table.sum(axis=1), axis=0)[table.sum(axis=1) >= FEWEST]
+    found = {t: row[row >= least].sort_values(ascending=False) for t, row in share.iterrows()}
+    return {t: row for t, row in found.items() if len(row) > 1}
+
+# %% ../nbs/17_reports.ipynb #bec2ef03
+def resolution_of(
+    adata,  # cells
+) -> float: # of the clusters; None where the cells do not say it
+    "With what resolution the clusters were found."
+    found = noted(adata).get("scvae_resolution")
+    return float(found) if isinstance(found, (int, float, np.number)) and found > 0 else None
+
+# %% ../nbs/17_reports.ipynb #e17d49ff
+def finer(
+    adata,  # cells
+) -> str:
+    "How to get more clusters."
+    before = resolution_of(adata)
+    if before is None: return f"try a larger --resolution than {RESOLUTION:g}, the default"
+    return f"try --resolution {2 * before:g} (it was {before:g})"
+
+# %% ../nbs/17_reports.ipynb #c2485da6
+def labelled(
+    adata,  # cells
+    label,  # column of obs
+):          # AnnData
+    "The cells that have a label."
+    return adata[column(adata, label).notna()]
+
+# %% ../nbs/17_reports.ipynb #6ef5e9a0
+def in_words(
+    names,  # from data, two or more
+) -> str:
+    "A, B and C."
+    *most, last = map(as_line, names)
+    return f"{listed(most, 5)} and {last}"
+
+# %% ../nbs/17_reports.ipynb #4fe8aebf
+def said_of_types(
+    adata,  # cells with clusters
+    label,  # column of obs with known types
+) -> list:  # of sentences
+    "Types that share a cluster, and types that lie in several."
+    known = labelled(adata, label)
+    if not 1 < known.obs[label].nunique() < known.n_obs: return []
+    table, share = contingency(known.obs[label], known.obs["scvae"]), "{} ({:.0%})".format
+    said = [f"{in_words(types)} share cluster {as_line(c)}: {finer(adata)}."
+            for c, types in shared_clusters(table).items()]
+    return said + [f"Cells of {as_line(t)} lie in clusters {in_words(map(share, row.index, row))}: "
+                   "their marker genes, and the maps by depth and batch, say what sets them apart."
+                   for t, row in split_types(table).items()]
+
+# %% ../nbs/17_reports.ipynb #71998096
+MOSTLY = .95  # share of a cluster's cells above which it is of one batch
+UNUSUAL = 2   # times the usual depth, or that much below it
+
+# %% ../nbs/17_reports.ipynb #1f522ed6
+def said_of_batches(
+    clusters,  # the cluster of each cell
+    batch,     # of each cell
+) -> list:     # of sentences
+    "Clusters of a single batch, where that batch has not most of the cells anyway."
+    clusters, batch = (pd.Series(np.asarray(v).astype(str)) for v in (clusters, batch))
+    share = pd.crosstab(clusters, batch, normalize="index")
+    whole = batch.value_counts(normalize=True)
+    alone = {c: row.idxmax() for c, row in share.iterrows() if row.max() >= MOSTLY}
+    return [f"{share.loc[c, b]:.0%} of cluster {as_line(c)} are of {as_line(b)}: a type that only "
+            "this batch has, or a difference between batches that the model has not taken out."
+            for c, b in alone.items() if whole[b] < .7]
+
+# %% ../nbs/17_reports.ipynb #bbdfb516
+def said_of_depth(
+    clusters,  # the cluster of each cell
+    depth,     # total count of each cell
+) -> list:     # of sentences
+    "Clusters with far more or far fewer counts than others."
+    depth = pd.Series(np.asarray(depth))
+    times = depth.groupby(np.asarray(clusters).astype(str)).median() / depth.median()
+    why = {True: "large cells, or doublets", False: "small cells, or damaged ones"}
+    return [f"The cells of cluster {as_line(c)} have {x:.2g} times the counts of a typical cell "
+            f"(medians): {why[x > 1]}." for c, x in times.items()
+            if not 1 / UNUSUAL < x < UNUSUAL]
+
+# %% ../nbs/17_reports.ipynb #ddfa21c1
+def findings(
+    vae,         # SCVAE
+    adata,       # its cells, with clusters in obs["scvae"]
+    label=None,  # column of obs with known types; None: none
+) -> list:       # of sentences
+    "What follows from the data and is worth a look."
+    clusters, key = adata.obs["scvae"], batch_column(vae)
+    if clusters.nunique() < 2: return []
+    said = [] if label is None else said_of_types(adata, label)
+    if vae.batches and key in adata.obs and adata.obs[key].nunique() > 1:
+        said += said_of_batches(clusters, adata.obs[key].astype(str))
+    return said + said_of_depth(clusters, total_counts(counts_of(adata, vae.settings["layer"]).X))
+
 # %% ../nbs/17_reports.ipynb #6e4ca245
 def sampled(
     adata,         # cells
@@ -285,6 +412,33 @@ def open_run(
     if vae.batches: adata.obs[batch_column(vae)] = batches_told(vae, adata)
     return vae, adata
 
+# %% ../nbs/17_reports.ipynb #fbeceb43
+def legend_below(
+    ax,  # axes
+):
+    "Move a legend beneath the picture, in as many columns as fit."
+    if ax.get_legend() is None: return
+    handles, names = ax.get_legend_handles_labels()
+    n = min(len(names), max(1, 75 // (5 + max(map(len, names)))))
+    ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0, -.06), ncols=n,
+              markerscale=2.5, handletextpad=.1, columnspacing=1, borderpad=0)
+
+# %% ../nbs/17_reports.ipynb #3f415a18
+@styled
+def plot_map(
+    adata,       # cells, with clusters in obs["scvae"]
+    use_rep,     # latents, in obsm
+    name,        # column of obs
+    like=None,   # column of obs whose colours clusters take
+    title=None,  # of the picture; None: the name
+):               # axes
+    "A map of the cells, its names beneath."
+    ax = plt.subplots(figsize=(5.6, 5))[1]
+    plot_cells(adata, name, use_rep, ax, like=like)
+    legend_below(ax)
+    if title is not None: ax.set_title(title)
+    return ax
+
 # %% ../nbs/17_reports.ipynb #21a2b602
 def title_of(
     adata,  # cells
@@ -292,45 +446,74 @@ def title_of(
     "What the cells are called."
     return str(noted(adata).get("title", "cells"))
 
+# %% ../nbs/17_reports.ipynb #a39f43b0
+def warned(
+    n,  # warnings
+) -> str:  # Markdown; empty without any
+    "Where the warnings of a page are."
+    return f" <b>{n} warning{'s' * (n > 1)} below the maps.</b>" if n else ""
+
 # %% ../nbs/17_reports.ipynb #abb7fffb
 def headline(
     vae,    # SCVAE
     adata,  # its cells
+    label=None,  # column of obs with known types, to compare with
+    checks=(),   # from `checks_of`
 ) -> str:   # Markdown
-    "What the page is about."
-    trained, n_latent = vae.settings["n_cells"], vae.settings["n_latent"]
+    "The title of the page, what was done, and how many warnings there are."
+    trained, said = vae.settings["n_cells"], warned(sum(bool(c.found) for c in checks))
     shown = "" if adata.n_obs >= trained else f" (of {trained} that it was trained on)"
-    title, clusters = as_markdown_text(title_of(adata)), adata.obs["scvae"].nunique()
-    return (f"<b>{title}</b>: {adata.n_obs} cells{shown} x {len(vae.genes)} "
-            f"genes, {n_latent} latents, {clusters} clusters.")
+    mixed = f", {len(vae.batches)} batches were taken out" if vae.batches else ""
+    than = "" if label is None else f", here compared with {as_markdown_text(label)}"
+    return (f"# {as_markdown_text(title_of(adata))}\n\nA variational autoencoder with "
+            f"{vae.settings['n_latent']} latents was fitted{mixed}, and {adata.n_obs} cells{shown} "
+            f"x {len(vae.genes)} genes form {adata.obs['scvae'].nunique()} clusters{than}.{said}")
+
+# %% ../nbs/17_reports.ipynb #09fae1c2
+MOST_SAID = 12  # sentences of a list
+
+def as_list(
+    sentences,  # texts
+    kind,       # class of the list
+) -> str:       # HTML; empty where there are none
+    "Sentences as a list; of very many, the first."
+    items = "".join(f"<li>{html.escape(s, quote=False)}</li>" for s in sentences[:MOST_SAID])
+    if len(sentences) > MOST_SAID: items += f"<li>And {len(sentences) - MOST_SAID} more.</li>"
+    return f'<ul class="{kind}">{items}</ul>' if items else ""
 
 # %% ../nbs/17_reports.ipynb #8cdd03ae
 def as_box(
     sentences,   # from `warnings_of`
     looked=(),   # names of what was looked for and not found
     missing=(),  # names of what could not be looked for, each with the reason
+    notes=(),    # from `findings`
 ) -> str:        # HTML
-    "Warnings, what was looked for besides, and what was not."
-    items = "".join(f"<li>{html.escape(s, quote=False)}</li>" for s in sentences)
-    box, besides = f'<ul class="care">{items}</ul>', ", ".join(looked)
+    "Warnings, findings, what was looked for besides, and what was not."
+    box, besides = as_list(sentences, "care") + as_list(notes, "note"), ", ".join(looked)
     if sentences and looked: box += f'<p class="well">Nothing else found. Checked: {besides}.</p>'
     if not sentences:
-        box = f'<p class="well">No warnings.{f" Checked: {besides}." if looked else ""}</p>'
+        box += f'<p class="well">No warnings.{f" Checked: {besides}." if looked else ""}</p>'
     for name, why in missing:
         box += f'<p class="missing">Not checked: {name}, because {html.escape(why)}.</p>'
     return box
 
 # %% ../nbs/17_reports.ipynb #1311f3ef
+UNSEEN = ("Not looked for: doublets, ambient RNA and damaged cells. Whether the number of clusters "
+          "is right cannot be computed.")
+
+# %% ../nbs/17_reports.ipynb #4f3afc7e
 def box_of(
     vae,              # SCVAE
     adata,            # its cells, with latents in obsm
-    groupby="scvae",  # column of obs: the clusters
+    label=None,       # column of obs with known types; None: none
+    checks=None,      # from `checks_of`; None: they are made
 ) -> str:             # HTML
-    "What speaks against a run, and what was looked for."
-    checks = checks_of(vae, adata, groupby)
+    "What speaks against a run, what follows from the data, and what was looked for."
+    checks = checks_of(vae, adata) if checks is None else checks
     looked = [c.name for c in checks if not c.found and not c.missing]
-    missing = [(c.name, c.missing) for c in checks if c.missing]
-    return as_box([c.found for c in checks if c.found], looked, missing)
+    missing, notes = [(c.name, c.missing) for c in checks if c.missing], findings(vae, adata, label)
+    box = as_box([c.found for c in checks if c.found], looked, missing, notes)
+    return f'{box}<p class="missing">{UNSEEN}</p>'
 
 # %% ../nbs/17_reports.ipynb #15e90a64
 def shown(
@@ -423,14 +606,6 @@ def agreement_text(
     return (f"ARI {a['ari']:.2f}, NMI {a['nmi']:.2f}, with {a['n_clusters']} clusters "
             f"and {n_labels} labels.")
 
-# %% ../nbs/17_reports.ipynb #c2485da6
-def labelled(
-    adata,  # cells
-    label,  # column of obs
-):          # AnnData
-    "The cells that have a label."
-    return adata[column(adata, label).notna()]
-
 # %% ../nbs/17_reports.ipynb #b901e770
 def against(
     adata,  # cells
@@ -456,6 +631,7 @@ def batches_text(
             f"{most:.2f}, without any mixing 0.")
 
 # %% ../nbs/17_reports.ipynb #2826afe2
+@styled
 def plot_batch_shares(
     vae,    # SCVAE
     adata,  # its cells, with clusters in obs["scvae"]
@@ -464,11 +640,10 @@ def plot_batch_shares(
     "The share of each batch in each cluster."
     batch = adata.obs[batch_column(vae)].astype(str)
     shares = pd.crosstab(adata.obs["scvae"], batch, normalize="index")
-    shares.columns = [as_figure_text(name) for name in shares]
-    colors = list(type_colors(batch).values())
+    shares, colors = shares.rename(columns=as_figure_text), list(type_colors(batch).values())
     ax = shares[::-1].plot.barh(stacked=True, color=colors, ax=ax, width=.8, legend=False)
     ax.set(xlabel="share of cells", ylabel="cluster", xlim=(0, 1))
-    ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, .5), loc="center left")
+    ax.legend(bbox_to_anchor=(1, .5), loc="center left")
     return ax
 
 # %% ../nbs/17_reports.ipynb #a3d4f65b
@@ -480,6 +655,82 @@ def plot_against(
     known = labelled(adata, label)
     if 1 < known.obs[label].nunique() < known.n_obs:
         return plot_confusion(known.obs[label], known.obs["scvae"])
+
+# %% ../nbs/17_reports.ipynb #a23b9dc3
+def given_types(
+    obs,  # of the cells
+) -> list:  # of the columns that types were given for
+    "What was transferred: NAME, where there are NAME_predicted and NAME_confidence."
+    number = pd.api.types.is_numeric_dtype
+    names = [str(c).removesuffix("_predicted") for c in obs if str(c).endswith("_predicted")]
+    return [n for n in names if f"{n}_confidence" in obs and number(obs[f"{n}_confidence"])]
+
+# %% ../nbs/17_reports.ipynb #b97c3c1d
+UNSURE = .9  # confidence below which a cell is worth a look
+
+# %% ../nbs/17_reports.ipynb #8db8aa61
+def given_text(
+    adata,  # cells
+    name,   # from `given_types`
+) -> str:   # Markdown
+    "How many cells were given a type, and how surely."
+    types, sure = adata.obs[f"{name}_predicted"].astype(str), adata.obs[f"{name}_confidence"]
+    unknown, n = (types == "unknown").sum(), types[types != "unknown"].nunique()
+    far = adata.obs.get("scvae_distance")
+    said = (f"<b>{as_markdown_text(name)}</b>: {adata.n_obs - unknown} of {adata.n_obs} cells were "
+            f"given one of {n} types, {unknown} are unknown. Confidence is {sure.median():.2f} "
+            f"(median) and below {UNSURE:g} for {(sure < UNSURE).mean():.0%} of the cells.")
+    if far is None: return said
+    return f"{said} {(far > 1).mean():.0%} lie farther out than nearly all of the reference."
+
+# %% ../nbs/17_reports.ipynb #baaf5518
+def given_table(
+    adata,  # cells
+    name,   # from `given_types`
+):          # a table
+    "Each type that was given, the least sure first."
+    sure = adata.obs[f"{name}_confidence"].groupby(adata.obs[f"{name}_predicted"].astype(str))
+    table = pd.DataFrame({"cells": sure.size(), "confidence (median)": sure.median(),
+                          f"below {UNSURE:g}": sure.apply(lambda x: (x < UNSURE).mean())})
+    table = table.sort_values("confidence (median)").head(MOST_NAMED).rename_axis("type given")
+    return shown(table, {f"below {UNSURE:g}": "{:.0%}"})
+
+# %% ../nbs/17_reports.ipynb #cbec15e4
+def compared_in(
+    uns,    # of the cells
+) -> list:  # of keys
+    "Comparisons of expression, as scanpy and `differential_expression` leave them."
+    groups = lambda v: getattr(getattr(v, "dtype", None), "names", None)
+    is_one = lambda v: hasattr(v, "keys") and {"names", "params"} <= set(v) and groups(v["names"])
+    return [str(key) for key, value in uns.items() if is_one(value)]
+
+# %% ../nbs/17_reports.ipynb #ef981f6b
+def compared_text(
+    adata,  # cells
+    key,    # from `compared_in`
+) -> str:   # Markdown
+    "Which groups were compared, and how."
+    how = {k: as_markdown_text(v) for k, v in adata.uns[key]["params"].items()}
+    ours = how.get("method") == "scvae"
+    last = ("The last number is the expected share of wrong calls up to that gene." if ours else
+            "The last number is the adjusted p-value; it means nothing if the groups are clusters "
+            "of the same counts.")
+    return (f"<b>{how.get('groupby', '?')}</b>: each group against {how.get('reference', '?')}, by "
+            f"{how.get('method', '?')}. After each gene stands its log2 fold change. {last}")
+
+# %% ../nbs/17_reports.ipynb #980938fa
+def compared_table(
+    adata,  # cells
+    key,    # from `compared_in`
+    n=6,    # genes of each group
+):          # a table
+    "The first genes of each comparison."
+    found = adata.uns[key]
+    parts = [found[k] for k in ("names", "logfoldchanges", "pvals_adj") if k in found]
+    form = lambda gene, *numbers: f"{as_line(gene)} ({', '.join(f'{x:.2g}' for x in numbers)})"
+    genes = {str(group): ", ".join(form(*row) for row in zip(*(p[group][:n] for p in parts)))
+             for group in found["names"].dtype.names[:MOST_NAMED]}
+    return shown(pd.DataFrame({"genes": genes}).rename_axis("group"))
 
 # %% ../nbs/17_reports.ipynb #8be3f9bf
 def fit_defaults() -> dict:  # name -> default
@@ -498,6 +749,150 @@ def fit_line(
         if isinstance(value, list): value = tuple(value)
         if value != default: arguments.append(f"{name}={value!r}")
     return f"vae = scvae.fit({', '.join(arguments)})"
+
+# %% ../nbs/17_reports.ipynb #16bedead
+CITED = {  # as in the text -> in full
+    "Kingma and Welling 2014": "Auto-encoding variational Bayes. ICLR 2014. arXiv:1312.6114",
+    "Kingma and Ba 2015": "Adam: a method for stochastic optimization. ICLR 2015. arXiv:1412.6980",
+    "Loshchilov and Hutter 2017": "SGDR: stochastic gradient descent with warm restarts. ICLR "
+                                  "2017. arXiv:1608.03983",
+    "Higgins et al. 2017": "beta-VAE: learning basic visual concepts with a constrained "
+                           "variational framework. ICLR 2017",
+    "Satija et al. 2015": "Spatial reconstruction of single-cell gene expression data. Nature "
+                          "Biotechnology 33, 495-502. doi:10.1038/nbt.3192",
+    "Lopez et al. 2018": "Deep generative modeling for single-cell transcriptomics. Nature "
+                         "Methods 15, 1053-1058. doi:10.1038/s41592-018-0229-2"}
+
+# %% ../nbs/17_reports.ipynb #70e81ae8
+CITED |= {
+    "Korsunsky et al. 2019": "Fast, sensitive and accurate integration of single-cell data with "
+                             "Harmony. Nature Methods 16, 1289-1296. doi:10.1038/s41592-019-0619-0",
+    "Wolf et al. 2018": "SCANPY: large-scale single-cell gene expression data analysis. Genome "
+                        "Biology 19, 15. doi:10.1186/s13059-017-1382-0",
+    "Traag et al. 2019": "From Louvain to Leiden: guaranteeing well-connected communities. "
+                         "Scientific Reports 9, 5233. doi:10.1038/s41598-019-41695-z",
+    "McInnes et al. 2018": "UMAP: uniform manifold approximation and projection for dimension "
+                           "reduction. arXiv:1802.03426",
+    "Hubert and Arabie 1985": "Comparing partitions. Journal of Classification 2, 193-218. "
+                              "doi:10.1007/BF01908075"}
+
+# %% ../nbs/17_reports.ipynb #66d0256f
+def prepared_text(
+    vae,  # SCVAE
+) -> str:
+    "What was done to the counts."
+    s, prep, n = vae.settings, vae.prep, len(vae.prep.highly_variable)
+    chosen = (f"the {len(vae.genes)} genes with the highest normalised dispersion (Satija et al. "
+              f"2015) of {n} were kept" if len(vae.genes) < n else f"all {n} genes were kept")
+    return (f"Raw counts of {s['n_cells']} cells were scaled to {prep.target_sum:g} a cell and "
+            f"transformed by log(1 + x); {chosen}, scaled to unit variance and clipped at "
+            f"{prep.max_value:g} standard deviations.")
+
+# %% ../nbs/17_reports.ipynb #5ec5f104
+def network_text(
+    vae,  # SCVAE
+) -> str:
+    "What was fitted to them."
+    s = vae.settings
+    hidden = " and ".join(map(str, s["hidden"])) or "no"
+    counts = " of the counts (Lopez et al. 2018)" if vae.net.likelihood.counts else ""
+    given = ["the depth of each cell"] * s["depth_covariate"] + ["its batch"] * bool(vae.batches)
+    told = f", with a decoder conditioned on {' and '.join(given)}" if given else ""
+    return (f"A variational autoencoder (Kingma and Welling 2014) with {hidden} hidden units, "
+            f"{s['n_latent']} latents and the likelihood '{s['likelihood']}'{counts}{told}, was "
+            f"trained for {len(vae.history)} epochs")
+
+# %% ../nbs/17_reports.ipynb #7f91ce7c
+def training_text(
+    vae,  # SCVAE
+) -> str:
+    "How it was trained."
+    s, o = vae.settings, vae.settings["options"]
+    falls = " that follows a cosine (Loshchilov and Hutter 2017)" * (o["lr_schedule"] == "cosine")
+    how = f", schedule '{o['schedule']}'" * (o["schedule"] != "constant")
+    held = f"; {o['held_out']:.0%} of the cells were held out" if o["held_out"] else ""
+    return (f"by Adam (Kingma and Ba 2015) in batches of {o['batch_size']} cells, with a learning "
+            f"rate of {o['lr']:g}{falls}, seed {s['random_state']}, and the KL divergence weighted "
+            f"by {vae.history.beta.iloc[-1]:g} (Higgins et al. 2017{how}){held}.")
+
+# %% ../nbs/17_reports.ipynb #f3560ba4
+TOLD = {"adata", "n_top_genes", "layer", "batch_key", "n_latent", "hidden", "likelihood", "epochs",
+        "depth_covariate", "random_state", "key_added", "progress", "checkpoint", "resume", "lr",
+        "callback", "lr_schedule", "batch_size", "beta", "schedule", "held_out", "device",
+        "precision", "mix_batches", "round_counts"}  # settings that the sentences have
+
+# %% ../nbs/17_reports.ipynb #59687de0
+def other_text(
+    vae,  # SCVAE
+) -> str: # empty where there is nothing to say
+    "Settings that are neither at their defaults nor in the other sentences."
+    given, usual = vae.settings | vae.settings["options"], fit_defaults()
+    plain = lambda v: list(v) if isinstance(v, tuple) else v
+    odd = [f"{n}={given[n]!r}" for n in usual.keys() - TOLD if n in given
+           and given[n] != plain(usual[n])]
+    if vae.settings["trained_with"].get("weight"): odd.append("gene weights of our own")
+    return f"Other settings: {', '.join(sorted(odd))}." if odd else ""
+
+# %% ../nbs/17_reports.ipynb #60592225
+def overlap_text(
+    vae,  # SCVAE
+) -> str: # empty where batches were left as they are
+    "What was done with batches."
+    if vae.overlap is None: return ""
+    key = as_line(batch_column(vae))
+    return (f"The {len(vae.batches)} batches ({key}) were laid on each other in the latent space "
+            "by the algorithm of Harmony (Korsunsky et al. 2019). ")
+
+# %% ../nbs/17_reports.ipynb #9d692f28
+def clusters_text(
+    vae,         # SCVAE
+    adata,       # its cells
+    label=None,  # column of obs with known types; None: none
+) -> str:
+    "What was done with the latents."
+    at = resolution_of(adata)
+    how = "" if at is None else f" with a resolution of {at:g}"
+    score = ("" if label is None else f" Known types ({as_line(label)}) were used for comparison "
+             "only, by the adjusted Rand index (Hubert and Arabie 1985).")
+    return (f"{overlap_text(vae)}Cells were clustered with the Leiden algorithm (Traag et al. "
+            f"2019){how} on the graph of 15 nearest neighbours of the latents, as in "
+            f"scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
+
+# %% ../nbs/17_reports.ipynb #bbe217c8
+def versions_of(
+    vae,  # SCVAE
+) -> dict:  # what -> version
+    "With what a model was made, as far as it says so; clusters and map are of this computer."
+    made = {"scvae": version()} | environment() | vae.settings["trained_with"]
+    names = ("scvae", "python", "torch", "numpy", "scipy", "anndata", "scanpy")
+    here = {name: metadata.version(name) for name in ("igraph", "umap-learn")}
+    return {name: str(made[name]) for name in names} | here
+
+# %% ../nbs/17_reports.ipynb #385650cb
+def methods(
+    vae,         # SCVAE
+    adata,       # its cells
+    label=None,  # column of obs with known types; None: none
+) -> str:        # text
+    "A paragraph for the methods, and what it cites, a line each."
+    versions = ", ".join(f"{name} {v}" for name, v in versions_of(vae).items())
+    made = f"{network_text(vae)} {training_text(vae)}"
+    parts = [prepared_text(vae), made, other_text(vae), clusters_text(vae, adata, label),
+             f"Software: {versions}."]
+    text = " ".join(part for part in parts if part)
+    named = [f"{name.removesuffix(f' {name[-4:]}')} ({name[-4:]}). {full}."
+             for name, full in sorted(CITED.items()) if name in text]
+    return "\n".join([text, *named])
+
+# %% ../nbs/17_reports.ipynb #09e1d860
+def methods_box(
+    vae,         # SCVAE
+    adata,       # its cells
+    label=None,  # column of obs with known types; None: none
+) -> str:        # HTML
+    "The paragraph on the page: a click chooses all of it."
+    lines = methods(vae, adata, label).split("\n")
+    return f'<div class="paste">{"".join(f"<p>{html.escape(line)}</p>" for line in lines)}</div>'
 
 # %% ../nbs/17_reports.ipynb #afff6672
 REDO = """The folder of this page holds the model, the cells with `obsm["X_scvae"]` and
@@ -522,24 +917,30 @@ def how_to_redo(
     about = {name: as_markdown_text(text, 400) for name, text in about.items()}
     return REDO.format(line=fit_line(vae.settings), **about)
 
-# %% ../nbs/17_reports.ipynb #74501541
-def template(
-    name,     # of a file of ours
-) -> Path:
-    "Where the notebook and the style of the report are."
-    import scvae
-    return Path(scvae.__file__).parent/"templates"/name
+# %% ../nbs/17_reports.ipynb #746184cd
+def parts_in(
+    adata_path,  # file of the cells
+) -> set:        # of tags; none for other files than .h5ad, or where it cannot be read
+    "What a file of cells has that a page can show."
+    import anndata
+    if Path(adata_path).suffix != ".h5ad": return set()
+    try: adata = anndata.read_h5ad(adata_path, backed="r")
+    except Exception: return set()  # whatever it is, the notebook will say it
+    try: found = {"transfer": given_types(adata.obs), "expression": compared_in(adata.uns)}
+    finally: adata.file.close()
+    return {tag for tag, there in found.items() if there}
 
 # %% ../nbs/17_reports.ipynb #777f2541
+PARTS = {"label", "batches", "transfer", "expression"}  # tags of cells that not all pages have
+
 def blank_report(
-    label=None,     # column of obs with known types; None: none
-    batches=False,  # whether the cells have batches that the model knows
-):                  # a notebook
-    "The notebook of a report before it runs."
+    parts=(),  # those of PARTS that it has
+    name="run_report.ipynb",  # file of ours
+):             # a notebook
+    "The notebook of a page before it runs."
     import nbformat
-    nb = nbformat.read(template("run_report.ipynb"), as_version=4)
-    without = {"label": label is None, "batches": not batches}
-    without = {tag for tag, absent in without.items() if absent}
+    nb = nbformat.read(template(name), as_version=4)
+    without = PARTS - set(parts)
     nb.cells = [c for c in nb.cells if not without & {*c.metadata.get("tags", [])}]
     return nb
 
@@ -711,11 +1112,23 @@ def run_report(
     "A page about a run, and the notebook that it is made from."
     out, label = as_path(out), None if label is None else str(label)
     check_report(adata_path, out, label)
+    asked = {"label": label is not None, "batches": has_batches(model_dir)}
+    blank = blank_report(parts_in(adata_path) | {part for part, yes in asked.items() if yes})
+    names = dict(model_dir=beside(model_dir, out.parent), adata_path=beside(adata_path, out.parent))
+    return make_page(blank, names | dict(label=label), out, f"scvae: {Path(adata_path).name}")
+
+# %% ../nbs/17_reports.ipynb #28b6b472
+def make_page(
+    blank,       # a notebook
+    parameters,  # its names and values
+    out,         # the page
+    title,       # of the page
+) -> Path:       # of the page
+    "Run a notebook and write it as a page, both or none."
     path = out.with_suffix(".ipynb")
     with atomic(out) as page_part, atomic(path) as part:
-        nb = run_template(model_dir, adata_path, path, label, part)
-        made = as_page(nb, f"scvae: {Path(adata_path).name}")
-        page_part.write_text(made, encoding="utf-8")
+        nb = run_template(blank, parameters | dict(notebook=path.name), path, part)
+        page_part.write_text(as_page(nb, title), encoding="utf-8")
     failed_notebook(path).unlink(missing_ok=True)  # of an earlier try
     return out
 
@@ -743,18 +1156,14 @@ def has_batches(
 
 # %% ../nbs/17_reports.ipynb #70e4d3cd
 def run_template(
-    model_dir,   # folder of the model
-    adata_path,  # file of the cells
-    path,        # of the notebook; it names both relative to its folder, which can be moved
-    label=None,  # column of obs with known types
+    blank,       # a notebook
+    parameters,  # its names and values; paths are relative to its folder, which can be moved
+    path,        # of the notebook that is made
     part=None,   # where to write it in the meantime; None: path
 ):               # the executed notebook
-    "Run the notebook of a report."
-    folder, part = Path(path).resolve().parent, path if part is None else part
-    parameters = dict(model_dir=beside(model_dir, folder), adata_path=beside(adata_path, folder),
-                      label=label, notebook=path.name)
-    blank = blank_report(label, has_batches(model_dir))
-    try: return execute(blank, part, folder, parameters)
+    "Run the notebook of a page."
+    part = path if part is None else part
+    try: return execute(blank, part, Path(path).resolve().parent, parameters)
     except OSError: raise  # such as a full disk: whoever opened the place knows what to say
     except Exception as e: raise no_report(e, path, part) from e
 
@@ -770,6 +1179,240 @@ def no_report(
     if not Path(part).is_file(): return RuntimeError(f"{said}.")
     with atomic(failed_notebook(path)) as kept: shutil.copyfile(part, kept)
     return RuntimeError(f"{said}; {failed_notebook(path).name} shows how far it came.")
+
+# %% ../nbs/17_reports.ipynb #15d642d7
+def run_files(
+    run,  # folder of a run
+) -> tuple:  # folder of its model, file of its cells
+    "Where the parts of a run are; a ValueError for what is none."
+    run = Path(run)
+    model, cells = run/"model", run/"adata.h5ad"
+    if (model/"model.json").is_file() and cells.is_file(): return model, cells
+    raise ValueError(f"{as_line(run)} is not the folder of a run: it has no "
+                     f"{'model' if cells.is_file() else 'adata.h5ad'}; give folders that "
+                     "`scvae fit` made.")
+
+# %% ../nbs/17_reports.ipynb #ae50dd25
+def run_names(
+    runs,  # folders
+) -> list: # of str, each once
+    "What runs are called: their folders, with as much of the path as tells them apart."
+    parts = [Path(run).resolve().parts for run in runs]
+    for n in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(p[-n:]) for p in parts]
+        if len(set(names)) == len(names): return names
+    raise ValueError(f"{as_line(runs[0])} was given twice: give each run once.")
+
+# %% ../nbs/17_reports.ipynb #acd580d4
+def cells_told(
+    path,  # .h5ad file
+):         # AnnData
+    "What a file says of its cells, without their counts."
+    import anndata
+    whole = anndata.read_h5ad(path, backed="r")
+    try: return anndata.AnnData(obs=whole.obs, obsm=dict(whole.obsm), uns=dict(whole.uns))
+    finally: whole.file.close()
+
+# %% ../nbs/17_reports.ipynb #193ab70d
+def check_cells(
+    obs,     # of the cells of a run
+    name,    # of the run
+    wanted,  # columns
+):
+    "Raise a ValueError for cells that cannot be compared."
+    for c in wanted:
+        if c not in obs: raise ValueError(
+            f"the cells of {as_line(name)} have no column {as_line(c)!r}: they have {listed(obs)}.")
+    if not obs.index.is_unique: raise ValueError(
+        f"two cells of {as_line(name)} have one name: call adata.obs_names_make_unique().")
+
+# %% ../nbs/17_reports.ipynb #53e54af2
+def common_cells(
+    tables,  # obs of each run
+    names,   # of the runs
+    label=None,  # column of obs of the first
+) -> pd.Index:   # names of cells
+    "The cells that all runs have; a ValueError where there are too few to compare."
+    for name, obs in zip(names, tables): check_cells(obs, name, ["scvae"])
+    if label is not None: check_cells(tables[0], names[0], [label])
+    common = tables[0].index
+    for obs in tables[1:]: common = common[common.isin(obs.index)]
+    if len(common) > 1: return common
+    raise ValueError(f"{listed(names)} have {len(common)} cells in common, by their names: "
+                     "compare runs of the same cells.")
+
+# %% ../nbs/17_reports.ipynb #df673c5f
+class Run(NamedTuple):
+    "One of several runs."
+    name: str      # of its folder
+    vae: object    # SCVAE
+    adata: object  # the cells that all runs have, without counts
+    own: int       # how many cells the run has
+
+# %% ../nbs/17_reports.ipynb #e87448dd
+def open_runs(
+    files,  # for each run its name, the folder of its model and the file of its cells
+    label=None,        # column of obs with known types, of the first run
+    max_cells=50_000,  # of more cells in common, a random sample is shown
+) -> list:  # of Run
+    "The models of runs, and the cells that they have in common."
+    names, models, paths = zip(*files)
+    every = [cells_told(path) for path in paths]
+    common = common_cells([a.obs for a in every], names, label)
+    if len(common) > max_cells:
+        common = common[np.sort(np.random.default_rng(0).permutation(len(common))[:max_cells])]
+    cells = [with_shared(a[common].copy(), every[0].obs.loc[common], label) for a in every]
+    return [Run(*row) for row in zip(names, map(load_model, models), cells, map(len, every))]
+
+# %% ../nbs/17_reports.ipynb #258111d2
+FIRST = "clusters of the first run"  # column of obs
+
+def with_shared(
+    adata,  # cells
+    first,  # obs of the same cells in the first run
+    label,  # column of it with known types; None: none
+):          # AnnData
+    "Cells with the clusters of the first run, and with known types."
+    adata.obs[FIRST] = first["scvae"].astype(str).astype("category")
+    if label is not None: adata.obs[label] = first[label].astype("category")
+    return adata
+
+# %% ../nbs/17_reports.ipynb #007d92dc
+def compared_line(
+    runs,  # from `open_runs`
+) -> str:  # Markdown
+    "What the page is about."
+    own = ", ".join(f"<b>{as_markdown_text(run.name)}</b> ({run.own})" for run in runs)
+    return (f"# Comparison of {len(runs)} runs\n\nMaps, scores and agreement are of the "
+            f"{runs[0].adata.n_obs} cells that all runs have: {own}.")
+
+# %% ../nbs/17_reports.ipynb #81fcd06b
+def plainly(
+    settings,  # of an SCVAE
+) -> dict:     # name -> text
+    "Settings, one below the other, that say how runs differ."
+    long = ("options", "trained_with", "depths", "batches", "batch_sha256", "data_sha256")
+    plain = {k: v for k, v in settings.items() if k not in long} | settings["options"]
+    plain |= {"counts (SHA-256)": settings["data_sha256"][:12],
+              "torch": settings["trained_with"].get("torch", "")}
+    return {name: as_line(value) for name, value in plain.items()}
+
+# %% ../nbs/17_reports.ipynb #1b5b7195
+def settings_table(
+    runs,  # from `open_runs`
+):         # a table
+    "The settings that differ, a run a column."
+    said = lambda r: plainly(r.vae.settings) | {"resolution": str(resolution_of(r.adata) or "?")}
+    columns = {r.name: said(r) for r in runs}
+    table = pd.DataFrame(columns).fillna("")
+    return shown(table[table.nunique(axis=1) > 1].rename_axis("setting"))
+
+# %% ../nbs/17_reports.ipynb #63eedbe6
+def outcome_of(
+    run,    # Run
+    label,  # column of obs; None: none
+) -> dict:  # name -> number
+    "What came out of a run, on the cells that all have."
+    last, clusters = run.vae.history.iloc[-1], run.adata.obs["scvae"].astype(str)
+    Z = run.adata.obsm[run.vae.settings["key_added"]]
+    said = {"clusters": clusters.nunique(), "latents used": int((Z.var(0) > ACTIVE).sum()),
+            "epochs": len(run.vae.history), "reconstruction": last.recon, "KL": last.kl}
+    if run.vae.batches: said |= {"iLISI": batch_mixing(run)}
+    return said | ({} if label is None else label_scores(run.adata, clusters, Z, label))
+
+# %% ../nbs/17_reports.ipynb #d15fb260
+def batch_mixing(
+    run,  # Run
+) -> float:  # NaN where cells do not say their batch
+    "How far the batches of a run are mixed."
+    columns, Z = columns_of(run.vae.settings["batch_key"]), run.adata.obsm
+    if not set(columns) <= set(run.adata.obs): return np.nan
+    return mixing(Z[run.vae.settings["key_added"]], batch_names(run.adata.obs, columns))[0]
+
+# %% ../nbs/17_reports.ipynb #03f388d7
+def label_scores(
+    adata,     # cells
+    clusters,  # of each cell
+    Z,         # latents, n_cells x n_latent
+    label,     # column of obs with known types
+) -> dict:     # name -> number
+    "How well clusters and latents agree with known types; NaN where that cannot be said."
+    known = adata.obs[label].notna().to_numpy()
+    types = adata.obs[label][known].astype(str).to_numpy()
+    if not 1 < len(set(types)) < len(types): return {}
+    found = agreement(types, clusters[known])
+    width = silhouette(Z[known], types)
+    return {"ARI": found["ari"], "NMI": found["nmi"], "silhouette of types": width}
+
+# %% ../nbs/17_reports.ipynb #776816f6
+def silhouette(
+    Z,      # latents, n_cells x n_latent
+    types,  # of each cell
+) -> float: # -1 to 1
+    "How far types lie apart in the latents, of at most 5000 cells."
+    from sklearn.metrics import silhouette_score
+    some = np.random.default_rng(0).permutation(len(Z))[:5000]
+    return float(silhouette_score(Z[some], types[some])) if len(set(types[some])) > 1 else np.nan
+
+# %% ../nbs/17_reports.ipynb #9e9404d6
+def outcome_table(
+    runs,        # from `open_runs`
+    label=None,  # column of obs with known types; None: none
+):               # a table
+    "What came out, a run a row."
+    rows = {run.name: outcome_of(run, label) for run in runs}
+    forms = {"reconstruction": "{:.1f}", "KL": "{:.1f}"}
+    table = pd.DataFrame(rows.values(), index=list(rows)).rename_axis("run")
+    return shown(table, {k: v for k, v in forms.items() if k in table})
+
+# %% ../nbs/17_reports.ipynb #60b4d293
+def clusters_agree(
+    runs,  # from `open_runs`
+):         # a table
+    "The adjusted Rand index of the clusters of each pair of runs."
+    names, found = [r.name for r in runs], [r.adata.obs["scvae"].astype(str) for r in runs]
+    ari = [[agreement(a, b)["ari"] for b in found] for a in found]
+    return shown(pd.DataFrame(ari, names, names).rename_axis("ARI of clusters"))
+
+# %% ../nbs/17_reports.ipynb #338b3575
+def plot_runs(
+    runs,        # from `open_runs`
+    name="scvae",  # column of obs
+    like=FIRST,    # column of obs whose colours clusters take; None: their own
+):                 # list of axes
+    "A map of each run."
+    what = "clusters" if name == "scvae" else as_figure_text(name)
+    return [plot_map(run.adata, run.vae.settings["key_added"], name, like,
+                     f"{as_figure_text(run.name)}: {what}") for run in runs]
+
+# %% ../nbs/17_reports.ipynb #06c9ec8c
+def plot_moves(
+    runs,  # from `open_runs`
+):         # list of axes
+    "Where the cells of each cluster of the first run are in the others."
+    first, found = runs[0].adata.obs["scvae"].astype(str), []
+    for run in runs[1:]:
+        ax = plot_confusion(first, run.adata.obs["scvae"].astype(str))
+        ax.set(xlabel=f"clusters of {as_figure_text(run.name)}",
+               ylabel=f"clusters of {as_figure_text(runs[0].name)} (cells)")
+        found.append(ax)
+    return found
+
+# %% ../nbs/17_reports.ipynb #8c0f3cb0
+def compare_runs(
+    runs,        # folders of runs, two or more
+    out,         # the page, .html; the notebook is written beside it, .ipynb
+    label=None,  # column of obs of the first run with known types, to compare with
+) -> Path:       # of the page
+    "A page that sets runs side by side, and the notebook that it is made from."
+    runs, out = [str(as_path(run)) for run in runs], as_path(out)
+    if len(runs) < 2: raise ValueError("one run is not enough to compare: give two or more.")
+    found, names = [run_files(run) for run in runs], run_names(runs)
+    check_report(found[0][1], out, None)
+    common_cells([cells_told(path).obs for _, path in found], names, label)
+    files = [[name, *(beside(p, out.parent) for p in pair)] for name, pair in zip(names, found)]
+    blank = blank_report({"label"} if label is not None else (), "compare_runs.ipynb")
+    return make_page(blank, dict(files=files, label=label), out, "scvae: runs compared")
 
 # %% ../nbs/17_reports.ipynb #52d2b677
 document(__name__)

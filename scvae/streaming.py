@@ -795,6 +795,7 @@ def cluster_sample(
     found = by_size(np.concatenate([near.predict(part) for part in parts]))
     names = list(map(str, range(found.max() + 1)))
     adata.obs["scvae"] = pd.Categorical(found.astype(str), categories=names)
+    adata.uns["scvae"] = noted(adata) | {"scvae_resolution": float(resolution)}
 
 # %% ../nbs/22_streaming.ipynb #ff57cbd7
 @patch

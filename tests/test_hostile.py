@@ -117,7 +117,7 @@ def test_report_shows_the_names(run, browser):
     for name in (*kinds, as_line(adata.uns["scvae"]["title"]), as_line(key["label"])):
         assert name in " ".join(text.split()) or name == '""', name
     assert browser.js("document.title") == "scvae: <script>window.PWNED=1<script>.h5ad"
-    assert browser.js("document.images.length") == 8
+    assert browser.js("document.images.length") == 7
 
 
 def test_report_leaves_its_two_files_and_ran_no_name(run):
@@ -125,7 +125,7 @@ def test_report_leaves_its_two_files_and_ran_no_name(run):
     assert {p.suffix for p in page.parent.iterdir() if p.is_file()} == {".h5ad", ".html", ".ipynb"}
     assert not list(page.parent.rglob("PWNED")) and not Path("PWNED").exists()
     nb = nbformat.read(page.with_suffix(".ipynb"), 4)
-    blank = {c.source for c in reports.blank_report("", batches=True).cells}
+    blank = {c.source for c in reports.blank_report(["label", "batches"]).cells}
     added = [c for c in nb.cells if c.source not in blank]
     assert [c.metadata.tags for c in added] == [["injected-parameters"]]
 
@@ -149,13 +149,14 @@ def test_every_name_in_every_text_of_a_report(run, browser, trap, tmp_path):
         few.uns["scvae"] = {"title": name}
         if name not in few.obs: few.obs[name] = name
         texts = (reports.headline(vae, few), reports.against(few, name),
-                 reports.how_to_redo(vae, name), as_markdown_text(name))
+                 reports.how_to_redo(vae, name), reports.headline(vae, few, name),
+                 as_markdown_text(name))
         outputs += [("text/markdown", text) for text in texts]
         outputs.append(("text/html", f'<p title="{as_html_text(name)}">{as_html_text(name)}</p>'))
         if name != "scvae": del few.obs[name]
     lines = pd.DataFrame({n: [1, n] for n in map(as_line, names[:40])}, pd.Index([*names[:2]]))
     outputs.append(("text/html", reports.shown(lines.rename_axis(names[2])).to_html()))
-    outputs.append(("text/html", reports.as_box(names, names[:0], [("x", names[3])])))
+    outputs.append(("text/html", reports.as_box(names, names[:0], [("x", names[3])], names)))
     table = pd.DataFrame({"name": list(map(str, names))})
     outputs.append(("text/markdown", founding.as_markdown(table)))
     page = as_document(outputs, tmp_path/"all.html")
