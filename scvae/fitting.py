@@ -5,21 +5,21 @@
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'SHOWN', 'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER',
            'SAID', 'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE',
-           'SCVI_METHODS', 'SCVAE', 'batches_of', 'check_finite', 'posterior', 'batch_columns', 'covariates',
-           'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth', 'own_batch', 'check_shown',
-           'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression', 'mean_over', 'averaged',
-           'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches', 'known_depths', 'depths_for',
-           'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells', 'posteriors', 'mean_slope',
-           'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays', 'check_whole', 'check_size',
-           'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'are_columns', 'check_said', 'raw_header',
-           'header_of', 'header_for', 'overlap_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged',
-           'numbers_of', 'read_model', 'prep_from', 'find_variance', 'history_from', 'overlap_from', 'load_model',
-           'check_device', 'resolved', 'check_options', 'options_from', 'check_sizes', 'as_json', 'as_weight',
-           'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit',
-           'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit',
-           'determining', 'fit_settings', 'decoded_blocks', 'axes_of', 'parts_of_run', 'cells_for', 'check_record',
-           'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of', 'latents_apart',
-           'compared', 'table_of', 'rerun', 'no_attribute']
+           'SCVI_METHODS', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'batch_columns',
+           'covariates', 'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth', 'own_batch',
+           'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression', 'mean_over',
+           'averaged', 'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches', 'known_depths',
+           'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells', 'posteriors',
+           'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays', 'check_whole',
+           'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options', 'are_columns', 'check_said',
+           'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'genes_in', 'check_header', 'check_numbers',
+           'damaged', 'numbers_of', 'read_model', 'prep_from', 'find_variance', 'history_from', 'overlap_from',
+           'load_model', 'check_device', 'resolved', 'check_options', 'options_from', 'check_sizes', 'as_json',
+           'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells', 'work_bytes',
+           'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed', 'finish_fit',
+           'settings_from', 'fit', 'determining', 'fit_settings', 'decoded_blocks', 'axes_of', 'parts_of_run',
+           'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions',
+           'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -60,6 +60,7 @@ class SCVAE:
         overlap=None,  # Overlap of the batches; None: latents are as the networks have them
     ):
         self.overlap = overlap
+        self.entry = None  # of `vae.adapt`: what is added to cells of each batch, batches x genes
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
@@ -74,6 +75,21 @@ class SCVAE:
 # %% ../nbs/11_fitting.ipynb #9b5b8b63
 IN_BLOCKS = "work on fewer cells at a time, in blocks"  # advice where memory is short
 
+# %% ../nbs/11_fitting.ipynb #6833c41b
+def entering(
+    vae,     # SCVAE
+    adata,   # cells
+    absent,  # which genes were not measured
+):           # function of a Batch and the rows that it is of: the same as the encoder takes it
+    "How cells enter the encoder: as they are, unless the model was adapted to their batch."
+    key, own = vae.settings["batch_key"], None
+    if vae.entry is not None: own = known_batches(adata, key, vae.batches)
+    def enter(batch, rows):
+        batch.x[:, absent] = 0
+        if own is None: return batch
+        return batch._replace(x=batch.x + torch.as_tensor(own[rows] @ vae.entry, device=vae.device))
+    return enter
+
 # %% ../nbs/11_fitting.ipynb #5af3617d
 def batches_of(
     vae,    # SCVAE
@@ -85,10 +101,9 @@ def batches_of(
     X, absent = align(counts_of(adata, layer), vae.prep)
     check_memory(work_bytes(X, len(vae.genes)), f"encoding {X.shape[0]} cells", IN_BLOCKS)
     cells = Cells(X, vae.prep, vae.net.eval(), conditions)
+    enter = entering(vae, adata, absent)
     for rows in minibatches(np.arange(len(cells)), 1024):
-        batch = cells.batch(rows)
-        batch.x[:, absent] = 0
-        yield batch, absent
+        yield enter(cells.batch(rows), rows), absent
 
 # %% ../nbs/11_fitting.ipynb #c2fcd805
 def check_finite(
@@ -727,6 +742,9 @@ def save(self: SCVAE,
     overwrite=False,  # whether a model that is there may be replaced; other files in it stay
 ):
     "Write the model into a folder, whole or not at all: model.safetensors and model.json."
+    if self.entry is not None: raise ValueError(
+        "this model came from vae.adapt, and is not one to save: save the model that it came from, "
+        "and adapt that again.")
     path, said, arrays = as_path(path), model_json(self), model_arrays(self)
     check_known(path, "model.json", "a model")
     check_size(path/"model.json", len(said))
@@ -1619,7 +1637,7 @@ SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
     "posterior_predictive_sample": "vae.generate_like(adata, n_cells, sample=True)",
     "setup_anndata": "scvae.fit(adata, layer=, batch_key=)", "train": "scvae.fit(adata)",
     "load": "scvae.load_model(path)", "module": "vae.net", "is_trained": "nothing: fit trains",
-    "load_query_data": "scvae.fit and vae.map(query)",
+    "load_query_data": "scvae.fit and vae.adapt(query)",
     "prepare_query_anndata": "scvae.fit and vae.map(query)",
     "get_feature_correlation_matrix": "vae.latent_loadings()"}
 
