@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACE', 'LANDMARKS', 'LEAST_LENGTH', 'NEAR', 'RIDGE', 'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT',
            'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID', 'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE',
-           'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS', 'SCVAE', 'batches_of', 'check_finite',
-           'posterior', 'batch_columns', 'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array',
+           'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS', 'SCVAE', 'entering', 'batches_of',
+           'check_finite', 'posterior', 'batch_columns', 'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array',
            'check_latents', 'check_depth', 'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn',
            'batches_shown', 'as_expression', 'mean_over', 'averaged', 'Space', 'decoded_blocks', 'decoded_sample',
            'find_space', 'placed', 'laid_out', 'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches',
@@ -66,6 +66,7 @@ class SCVAE:
         space=None,    # Space to lay cells out in; None: they lie where their latents are
     ):
         self.overlap, self.space = overlap, space
+        self.entry = None  # of `vae.adapt`: what is added to cells of each batch, batches x genes
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
@@ -80,6 +81,21 @@ class SCVAE:
 # %% ../nbs/11_fitting.ipynb #9b5b8b63
 IN_BLOCKS = "work on fewer cells at a time, in blocks"  # advice where memory is short
 
+# %% ../nbs/11_fitting.ipynb #6833c41b
+def entering(
+    vae,     # SCVAE
+    adata,   # cells
+    absent,  # which genes were not measured
+):           # function of a Batch and the rows that it is of: the same as the encoder takes it
+    "How cells enter the encoder: as they are, unless the model was adapted to their batch."
+    key, own = vae.settings["batch_key"], None
+    if vae.entry is not None: own = known_batches(adata, key, vae.batches)
+    def enter(batch, rows):
+        batch.x[:, absent] = 0
+        if own is None: return batch
+        return batch._replace(x=batch.x + torch.as_tensor(own[rows] @ vae.entry, device=vae.device))
+    return enter
+
 # %% ../nbs/11_fitting.ipynb #5af3617d
 def batches_of(
     vae,    # SCVAE
@@ -91,10 +107,9 @@ def batches_of(
     X, absent = align(counts_of(adata, layer), vae.prep)
     check_memory(work_bytes(X, len(vae.genes)), f"encoding {X.shape[0]} cells", IN_BLOCKS)
     cells = Cells(X, vae.prep, vae.net.eval(), conditions)
+    enter = entering(vae, adata, absent)
     for rows in minibatches(np.arange(len(cells)), 1024):
-        batch = cells.batch(rows)
-        batch.x[:, absent] = 0
-        yield batch, absent
+        yield enter(cells.batch(rows), rows), absent
 
 # %% ../nbs/11_fitting.ipynb #c2fcd805
 def check_finite(
@@ -838,6 +853,9 @@ def save(self: SCVAE,
     overwrite=False,  # whether a model that is there may be replaced; other files in it stay
 ):
     "Write the model into a folder, whole or not at all: model.safetensors and model.json."
+    if self.entry is not None: raise ValueError(
+        "this model came from vae.adapt, and is not one to save: save the model that it came from, "
+        "and adapt that again.")
     path, said, arrays = as_path(path), model_json(self), model_arrays(self)
     check_known(path, "model.json", "a model")
     check_size(path/"model.json", len(said))
@@ -1725,7 +1743,7 @@ SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
     "posterior_predictive_sample": "vae.generate_like(adata, n_cells, sample=True)",
     "setup_anndata": "scvae.fit(adata, layer=, batch_key=)", "train": "scvae.fit(adata)",
     "load": "scvae.load_model(path)", "module": "vae.net", "is_trained": "nothing: fit trains",
-    "load_query_data": "scvae.fit and vae.map(query)",
+    "load_query_data": "scvae.fit and vae.adapt(query)",
     "prepare_query_anndata": "scvae.fit and vae.map(query)",
     "get_feature_correlation_matrix": "vae.latent_loadings()"}
 
