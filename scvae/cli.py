@@ -7,7 +7,7 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'OutFile', 'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite',
            'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
            'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
-           'NO_UPDATE', 'REST', 'RECORDED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
+           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
            'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Runs', 'Compare',
            'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes',
            'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands',
@@ -1085,7 +1085,7 @@ def training_rate(
     return (ends[1] - ends[0]) / n_cells
 
 # %% ../nbs/19_cli.ipynb #58250ac6
-RECORDED = {"cluster": (5, 2e-3), "report": (25, 4e-3)}  # seconds, and seconds a cell, on two cores
+GUESSED = {"cluster": (5, 2e-3), "report": (25, 4e-3)}  # seconds, and seconds a cell: no rows
 
 def seconds_ahead(
     wanted,   # Wanted
@@ -1094,7 +1094,7 @@ def seconds_ahead(
 ) -> dict:    # step -> seconds
     "About how long each step will take."
     s, width = wanted.settings, min(wanted.settings["n_top_genes"] or n_genes, n_genes)
-    took = {step: once + each * n_cells for step, (once, each) in RECORDED.items()}
+    took = {step: once + each * n_cells for step, (once, each) in GUESSED.items()}
     took["train"] = training_rate(s, min(640, n_cells), width) * n_cells * s["epochs"]
     return {step: took[step] for step in steps_of(wanted)}
 

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .counts import become_own, check_copied, counts_of
 from .docments import document, patch
-from .fitting import SCVAE, axes_of, batches_of, placed, posterior
+from .fitting import SCVAE, axes_of, batches_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
 from .matching import align, batch_names, batch_values, columns_of, memberships, one_hot
 from .train import Cells, Options, losses, minibatches
@@ -159,7 +159,7 @@ def map(self: SCVAE,
     check_copied(query)
     key, there = self.settings["key_added"], None
     if reference is not None: there = latents_in(reference, key, "reference")
-    Z = placed(self, laid_on(self.adapt(query, layer) if surgery else self, query, layer))
+    Z = laid_out(self, laid_on(self.adapt(query, layer) if surgery else self, query, layer))
     query.obs, query.obsm[key] = with_distance(query.obs, there, Z), Z
     return query
 
@@ -280,7 +280,6 @@ def adapted(
     "The wider model with all that it found; its batches laid on the others, if these were."
     known, added = np.zeros((len(vae.batches), len(vae.genes))), cells.entry.detach().cpu().numpy()
     wide.entry, wide.net = np.float32(np.vstack([known, added])), wide.net.requires_grad_()
-    wide.space = vae.space
     if vae.overlap is None: return wide
     Z = posterior(wide, query, layer)[0]
     wide.overlap = widened(vae.overlap, Z, cells.new.cpu().numpy())
