@@ -1261,10 +1261,9 @@ def fit_command(
     batch_key: BatchKey = None, label: Label = None, *, n_top_genes: TopGenes, n_latent: Latents,
     likelihood: Likelihood, beta: Beta, epochs: Epochs, held_out: HeldOut,
     patience: Patience = None, resolution: Resolution, memory: Memory, stream: Stream = None,
-    min_counts: MinCounts = 0, min_genes: MinGenes = 0,
-    round: Round = False, seed: Seed = 0, device: Device = None, option: FitOption = None,
-    update: Update = False, report: Report = True, resume: Resume = False,
-    overwrite: Overwrite = False, as_json: Json = False,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0, round: Round = False, seed: Seed = 0,
+    device: Device = None, option: FitOption = None, update: Update = False, report: Report = True,
+    resume: Resume = False, overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Train on raw counts; gives a model, clusters and a report.
 

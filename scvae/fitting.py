@@ -896,7 +896,8 @@ MORE_KINDS = KINDS | {"depths": DEPTHS} | {  # settings that are not of the netw
 }
 UNSAID = asdict(Architecture()) | dict(  # what settings are taken to be that do not say it
     layer=None, batch_key=None, batches=[], depths=[], mix_batches=False, batch_clusters=0,
-    space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0, data_sha256="", options={})
+    space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0, data_sha256="",
+    options={})
 
 # %% ../nbs/11_fitting.ipynb #f3016c79
 def check_said(

@@ -1291,7 +1291,7 @@ def plainly(
     settings,  # of an SCVAE
 ) -> dict:     # name -> text
     "Settings, one below the other, that say how runs differ."
-    long = ("options", "trained_with", "depths", "batches", "batch_sha256", "data_sha256")
+    long = ("options", "trained_with", "depths", "length", "batches", "batch_sha256", "data_sha256")
     plain = {k: v for k, v in settings.items() if k not in long} | settings["options"]
     plain |= {"counts (SHA-256)": settings["data_sha256"][:12],
               "torch": settings["trained_with"].get("torch", "")}
