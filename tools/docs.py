@@ -179,7 +179,8 @@ def prepare():
     (source/"reference/index.md").write_text(reference_index(), encoding="utf-8")
     for name in ("tasks", "words", "bibliography"):
         text = (root/f"docs/{name}.md").read_text(encoding="utf-8")
-        (source/f"{name}.md").write_text(text.replace("](../nbs/", "]("), encoding="utf-8")
+        text = text.replace("](../nbs/", "](").replace("](../course/README.md)", "](course.md)")
+        (source/f"{name}.md").write_text(text, encoding="utf-8")
     text = (root/"course/README.md").read_text(encoding="utf-8").replace("](../nbs/", "](")
     text = re.sub(r"\[([^]]+)\]\((\d_\w+\.ipynb)\)", r'<a href="course/\2" download>\1</a>', text)
     (source/"course.md").write_text(text, encoding="utf-8")
