@@ -11,25 +11,25 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Runs', 'Compare',
            'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes',
            'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands',
-           'n_processes', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words',
-           'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show',
-           'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
-           'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of',
-           'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text',
-           'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours',
-           'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells',
-           'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
-           'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
-           'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
-           'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into',
-           'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
-           'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
-           'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
-           'generated', 'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command',
-           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given',
-           'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command',
-           'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of',
-           'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
+           'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence',
+           'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all',
+           'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
+           'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked',
+           'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file', 'element',
+           'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary',
+           'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back', 'update',
+           'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim', 'unfinished',
+           'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked', 'called',
+           'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin', 'training_rate',
+           'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into', 'fit_into', 'outcome',
+           'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill',
+           'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk',
+           'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated',
+           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
+           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
+           'report_command', 'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command',
+           'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements',
+           'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -43,6 +43,7 @@ from .docments import document
 from .files import (FileChanged, Mark, as_path, atomic, check_known, check_place,
                          check_readable, file_sha256, lock, mark_of, tidy_ending, unchanged,
                          writing)
+from .workers import n_started
 
 # %% ../nbs/19_cli.ipynb #29899d27
 ABOUT = """\
@@ -67,14 +68,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx):
         with in_one_line():
-            if n_processes() > 1: check_together(ctx.meta["words"])
+            if n_started() > 1: check_together(ctx.meta["words"])
             if hint := shadowed(Path.cwd()): say(hint)
             return super().invoke(ctx)
-
-# %% ../nbs/19_cli.ipynb #d072c2d3
-def n_processes() -> int:
-    "How many processes torchrun has started."
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 # %% ../nbs/19_cli.ipynb #4843eea8
 def check_together(
@@ -83,7 +79,7 @@ def check_together(
     "Raise a ValueError, in the first of several processes, for a command that is for one."
     if words[1:2] == ["fit"]: return
     if os.environ["RANK"] != "0": raise typer.Exit(2)
-    raise ValueError(f"torchrun started {n_processes()} processes, and only scvae fit can share "
+    raise ValueError(f"torchrun started {n_started()} processes, and only scvae fit can share "
                      "its work among them: start this without torchrun")
 
 # %% ../nbs/19_cli.ipynb #96df3a19
@@ -936,8 +932,8 @@ def line_again(
 ) -> str:
     "The line of the shell that is being carried out, with more words."
     words = ctx.find_root().meta["words"]
-    if n_processes() > 1:
-        here = os.environ.get("LOCAL_WORLD_SIZE", n_processes())
+    if n_started() > 1:
+        here = os.environ.get("LOCAL_WORLD_SIZE", n_started())
         words = ["torchrun", f"--nproc-per-node={here}", "-m", "scvae", *words[1:]]
     return shlex.join([*words, *(word for word in more if word not in words)])
 
@@ -1231,7 +1227,7 @@ def fit_text(
 @contextmanager
 def as_one():  # yields Ranks, or None
     "Be one of torchrun's processes, if there are any."
-    if n_processes() < 2: return (yield)
+    if n_started() < 2: return (yield)
     from scvae.processes import joined
     with joined() as ranks:
         try: yield ranks

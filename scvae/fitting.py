@@ -6,20 +6,21 @@
 __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACE', 'LENGTH', 'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS',
            'MOST_JSON', 'MOST_HEADER', 'SAID', 'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED',
            'NEW', 'CLOSE', 'SCVI_METHODS', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior',
-           'batch_columns', 'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'check_latents',
-           'check_depth', 'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown',
-           'as_expression', 'mean_over', 'averaged', 'space_for', 'length_of', 'laid_out', 'remembered', 'depths_of',
-           'are_depths', 'check_new', 'random_batches', 'known_depths', 'depths_for', 'check_sampled', 'from_prior',
-           'batch_table', 'counts_drawn', 'new_cells', 'posteriors', 'mean_slope', 'trained_on', 'about', 'environment',
-           'version', 'model_json', 'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format',
-           'is_history', 'is_text', 'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for',
+           'batch_columns', 'covariates', 'in_batch', 'check_dense', 'as_array', 'check_latents', 'check_depth',
+           'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression',
+           'mean_over', 'averaged', 'space_for', 'length_of', 'laid_out', 'remembered', 'depths_of', 'are_depths',
+           'check_new', 'random_batches', 'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table',
+           'counts_drawn', 'new_cells', 'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version',
+           'model_json', 'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history',
+           'is_text', 'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for',
            'overlap_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
            'prep_from', 'find_variance', 'history_from', 'overlap_from', 'load_model', 'resolved', 'check_options',
            'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
            'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
            'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'decoded_blocks',
-           'axes_of', 'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again',
-           'threads', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'check_axes', 'axes_of', 'parts_of_run', 'cells_for', 'check_record', 'how_again', 'same_cells',
+           'arguments_again', 'threads', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
+           'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from anndata import AnnData
 from scipy import sparse
+from scipy.linalg import eigh
 
 # %% ../nbs/11_fitting.ipynb #8221d4b3
 from .checkpoints import checkpoint_of
@@ -190,21 +192,9 @@ def decode(self: SCVAE,
 ) -> np.ndarray: # n_cells x genes
     "Expected counts in cells of `depth` counts; for Gaussian likelihoods standardised expression."
     Z = check_latents(self, Z)
-    return decoded(self, Z, batch, depth)
-
-# %% ../nbs/11_fitting.ipynb #22f82e5d
-@torch.inference_mode()
-def decoded(
-    vae,         # SCVAE
-    Z,           # latents, batches laid on each other, n_cells x n_latent
-    batch=None,  # as in `SCVAE.decode`
-    depth=1e4,   # as in `SCVAE.decode`
-) -> np.ndarray: # n_cells x genes
-    "As `SCVAE.decode`, from latents."
-    check_dense(vae, len(Z))
     check_depth(depth, len(Z))
-    told, Z = covariates(vae, len(Z), batch), torch.as_tensor(Z, device=vae.device)
-    return vae.net.eval().expected(in_batch(vae, Z, batch), depth, told).cpu().numpy()
+    told = covariates(self, len(Z), batch)
+    return self.net.eval().expected(in_batch(self, Z, batch), depth, told).cpu().numpy()
 
 # %% ../nbs/11_fitting.ipynb #28748809
 def check_dense(
@@ -231,8 +221,8 @@ def as_array(
 def check_latents(
     vae,  # SCVAE
     Z,    # latents to decode, as a user gives them
-) -> np.ndarray:  # n_cells x n_latent, float32
-    "What `decode` is given, as numbers; a ValueError for what this model cannot decode."
+) -> torch.Tensor:  # n_cells x n_latent, float32, where the networks are
+    "Latents as the decoder takes them; a ValueError for what this model cannot decode."
     n_latent = len(vae.net.mean.weight)
     todo = f"give numbers, n_cells x {n_latent} latents, as encode does."
     Z = np.atleast_2d(as_array(Z))
@@ -240,7 +230,8 @@ def check_latents(
     if Z.ndim != 2 or Z.shape[1] != n_latent: raise ValueError(
         f"Z has {Z.shape[-1]} columns and the model {n_latent} latents: {todo}")
     if not np.isfinite(Z).all(): raise ValueError(f"Z holds NaN or infinite numbers: {todo}")
-    return Z.astype(np.float32)
+    check_dense(vae, len(Z))
+    return torch.as_tensor(Z, dtype=torch.float32, device=vae.device)
 
 # %% ../nbs/11_fitting.ipynb #2e62c802
 def check_depth(
@@ -377,7 +368,7 @@ def mean_over(
 ) -> np.ndarray:  # n_cells x len(genes)
     "Expression decoded as each batch, averaged."
     total = 0
-    for batch in batches: total = total + as_expression(vae, decoded(vae, Z, batch, size), genes)
+    for batch in batches: total = total + as_expression(vae, vae.decode(Z, batch, size), genes)
     return total / np.float32(len(batches))
 
 # %% ../nbs/11_fitting.ipynb #6d8a6936
@@ -416,6 +407,7 @@ def length_of(
     if space_for(settings) == "latents": return None
     return float(np.sqrt(np.mean(np.linalg.norm(Z, axis=1)**2, dtype=float))) or None
 
+# %% ../nbs/11_fitting.ipynb #f347c8fc
 def laid_out(
     vae,  # SCVAE
     Z,    # latents, batches laid on each other, n_cells x n_latent
@@ -1117,7 +1109,7 @@ def resolved(
 
 # %% ../nbs/11_fitting.ipynb #63fb6db3
 SCVI_OPTIONS = {  # argument of scvi-tools -> what to give `fit`
-    "max_epochs": "epochs", "accelerator": "device='cpu' or 'gpu'",
+    "max_epochs": "epochs", "seed": "random_state", "accelerator": "device='cpu' or 'gpu'",
     "devices": "device='cpu' or 'gpu'", "use_gpu": "device='cpu' or 'gpu'",
     "early_stopping": "held_out=0.1, patience=10", "train_size": "held_out, the other share",
     "early_stopping_patience": "patience, with held_out=0.1",
@@ -1134,7 +1126,6 @@ def check_options(
     "Raise a TypeError for a name that there is not, with the nearest, or what scvi-tools' means."
     for name in given:
         if name in known: continue
-        if name == "seed": raise TypeError("fit has no option 'seed': give random_state.")
         if name in SCVI_OPTIONS: raise TypeError(
             f"fit has no option {name!r}, which is scvi-tools': give {SCVI_OPTIONS[name]}.")
         guess = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(name, known, 1))
@@ -1449,10 +1440,18 @@ def decoded_blocks(
     mean, std = np.float32(vae.prep.mean), np.float32(vae.prep.std)
     block = max(256, 2**22 // len(mean))
     for start in range(0, len(Z), block):
-        out = decoded(vae, Z[start:start + block])
+        out = vae.decode(Z[start:start + block])
         yield (np.log1p(out) - mean) / std if vae.net.likelihood.counts else out
 
 # %% ../nbs/11_fitting.ipynb #e7058efa
+def check_axes(
+    vae,  # SCVAE
+):
+    "Raise a MemoryError where the covariance of the genes has no room."
+    n = len(vae.genes)
+    check_memory(24 * n**2, f"finding axes of {n} genes", "fit with a smaller n_top_genes")
+
+# %% ../nbs/11_fitting.ipynb #35fe15cc
 def axes_of(
     blocks,        # yields arrays, n_cells x n_genes
     n_components,  # how many axes
@@ -1462,7 +1461,9 @@ def axes_of(
     for X in map(np.float64, blocks):
         n, total, squares = n + len(X), total + X.sum(0), squares + X.T @ X
     mean = total / n
-    axes = np.linalg.eigh(squares - n * np.outer(mean, mean))[1][:, ::-1][:, :n_components]
+    squares -= n * np.outer(mean, mean)
+    widest = len(mean) - n_components, len(mean) - 1
+    axes = eigh(squares, overwrite_a=True, subset_by_index=widest)[1][:, ::-1]
     signs = np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     return mean, axes * signs   # of two directions, that in which the largest entry is positive
 
@@ -1478,6 +1479,7 @@ def components(self: SCVAE,
     if not is_whole(n_components, 1, len(self.genes)): raise ValueError(
         f"n_components is {n_components!r}: give a whole number up to {len(self.genes)}.")
     check_copied(adata)
+    check_axes(self)
     Z = laying(self, adata)(posterior(self, adata, layer)[0])
     mean, axes = map(np.float32, axes_of(decoded_blocks(self, Z), n_components))
     become_own(adata)

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .counts import become_own, check_copied, counts_of
 from .docments import document, patch
-from .fitting import SCVAE, axes_of, batches_of, laid_out, posterior
+from .fitting import SCVAE, axes_of, batches_of, check_axes, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
 from .matching import align, batch_names, batch_values, columns_of, memberships, one_hot
 from .train import Cells, Options, losses, minibatches
@@ -470,6 +470,7 @@ def expression_components(
 ) -> tuple:  # n_cells x n_components each
     "Principal components of the reference's scaled expression, of both."
     seen = lambda adata: (batch.x.cpu().numpy() for batch, _ in batches_of(vae, adata))
+    check_axes(vae)
     n = min(N_COMPONENTS, len(vae.genes))
     mean, axes = (np.float32(a) for a in axes_of(seen(reference), n))
     project = lambda adata: np.concatenate([(X - mean) @ axes for X in seen(adata)])

@@ -701,7 +701,8 @@ def compared_in(
 ) -> list:  # of keys
     "Comparisons of expression, as scanpy and `differential_expression` leave them."
     groups = lambda v: getattr(getattr(v, "dtype", None), "names", None)
-    is_one = lambda v: hasattr(v, "keys") and {"names", "params"} <= set(v) and groups(v["names"])
+    is_one = lambda v: hasattr(v, "keys") and {"names", "params"} <= set(v) and (
+        groups(v["names"]) and hasattr(v["params"], "items"))
     return [str(key) for key, value in uns.items() if is_one(value)]
 
 # %% ../nbs/17_reports.ipynb #ef981f6b
@@ -725,11 +726,12 @@ def compared_table(
     n=6,    # genes of each group
 ):          # a table
     "The first genes of each comparison."
-    found = adata.uns[key]
-    parts = [found[k] for k in ("names", "logfoldchanges", "pvals_adj") if k in found]
+    found, groups = adata.uns[key], adata.uns[key]["names"].dtype.names
+    names = lambda k: getattr(getattr(found.get(k), "dtype", None), "names", None)
+    parts = [found[k] for k in ("names", "logfoldchanges", "pvals_adj") if names(k) == groups]
     form = lambda gene, *numbers: f"{as_line(gene)} ({', '.join(f'{x:.2g}' for x in numbers)})"
     genes = {str(group): ", ".join(form(*row) for row in zip(*(p[group][:n] for p in parts)))
-             for group in found["names"].dtype.names[:MOST_NAMED]}
+             for group in groups[:MOST_NAMED]}
     return shown(pd.DataFrame({"genes": genes}).rename_axis("group"))
 
 # %% ../nbs/17_reports.ipynb #8be3f9bf
@@ -852,11 +854,12 @@ def clusters_text(
     "What was done with the latents."
     at = resolution_of(adata)
     how = "" if at is None else f" with a resolution of {at:g}"
+    length = ", all of one length," if vae.settings["length"] else ""
     score = ("" if label is None else f" Known types ({as_line(label)}) were used for comparison "
              "only, by the adjusted Rand index (Hubert and Arabie 1985).")
     return (f"{overlap_text(vae)}Cells were clustered with the Leiden algorithm (Traag et al. "
-            f"2019){how} on the graph of 15 nearest neighbours of the latents, as in "
-            f"scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
+            f"2019){how} on the graph of 15 nearest neighbours of the latents{length} as "
+            f"in scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
 
 # %% ../nbs/17_reports.ipynb #bbe217c8
 def versions_of(

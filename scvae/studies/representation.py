@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRID', 'FEWEST', 'CONTRAST', 'METHODS', 'SETS', 'MEASURES', 'named_by_neighbours', 'of_neighbours', 'of_leiden',
-           'laid_by_fit', 'space_by', 'judged', 'representation_study', 'means', 'margins', 'margin_table']
+           'laid_by_fit', 'space_by', 'judged', 'representation_study', 'by_kmeans', 'kmeans_study', 'means', 'margins',
+           'margin_table']
 
 # %% ../../nbs/47_representation.ipynb #76320f27
 import numpy as np, pandas as pd
@@ -126,6 +127,30 @@ def representation_study(
     "Every method on every set; what is recorded is not run again."
     recipes = [recipe(name, METHODS[name], dataset=d) for d in sets for name in methods]
     return record(recipes, seeds, judged, out)
+
+# %% ../../nbs/47_representation.ipynb #3dda56a6
+def by_kmeans(
+    recipe,  # from `recipe`
+    seed,    # of everything random
+) -> list:   # of one row
+    "ARI of k-means with the published number of types, the coarsest that a set has."
+    adata, Z = space_by(recipe, seed)
+    label = adata.uns["scvae"]["labels"][0]
+    y = adata.obs[label].astype(str).to_numpy()
+    found = cluster(Z, "kmeans", len(set(y)), random_state=seed)
+    return [dict(label=label, recipe=recipe["recipe"], data_sha256=data_sha256(adata),
+                 ari_kmeans=adjusted_rand_score(y, found))]
+
+# %% ../../nbs/47_representation.ipynb #4ee3eaa0
+def kmeans_study(
+    seeds,      # of spaces that a seed changes
+    sets=SETS,  # as in `load`
+    methods=("default", "latents", "pca_20"),  # of METHODS
+    out="results/kmeans.csv",  # CSV file of the rows
+) -> pd.DataFrame:
+    "k-means in the space of each method on every set; what is recorded is not run again."
+    recipes = [recipe(name, METHODS[name], dataset=d) for d in sets for name in methods]
+    return record(recipes, seeds, by_kmeans, out)
 
 # %% ../../nbs/47_representation.ipynb #58383e29
 MEASURES = {  # column of a row -> what it measures
