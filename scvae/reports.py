@@ -4,22 +4,23 @@
 
 # %% auto #0
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD', 'ONE_EPOCH', 'LEAST_MIXED', 'MOST_LOOKED_AT',
-           'FEWEST', 'MOSTLY', 'UNUSUAL', 'MOST_SAID', 'UNSEEN', 'UNSURE', 'CITED', 'TOLD', 'REDO', 'PARTS', 'POLICY',
-           'PAGE', 'FIRST', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth', 'warn_history',
-           'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing', 'batch_column',
-           'check_mixing', 'checks_of', 'warnings_of', 'shared_clusters', 'split_types', 'resolution_of', 'finer',
-           'labelled', 'in_words', 'said_of_types', 'said_of_batches', 'said_of_depth', 'findings', 'sampled',
-           'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of', 'warned', 'headline',
-           'as_list', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table', 'genes_table',
-           'latents_table', 'agreement_text', 'against', 'batches_text', 'plot_batch_shares', 'plot_against',
-           'given_types', 'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table', 'fit_defaults',
-           'fit_line', 'prepared_text', 'network_text', 'training_text', 'other_text', 'overlap_text', 'clusters_text',
-           'versions_of', 'methods', 'methods_box', 'how_to_redo', 'parts_in', 'blank_report', 'this_python',
-           'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute', 'page', 'as_page',
-           'check_report', 'check_label', 'run_report', 'make_page', 'failed_notebook', 'beside', 'has_batches',
-           'run_template', 'no_report', 'run_files', 'run_names', 'cells_told', 'check_cells', 'common_cells', 'Run',
-           'open_runs', 'with_shared', 'compared_line', 'plainly', 'settings_table', 'outcome_of', 'batch_mixing',
-           'label_scores', 'silhouette', 'outcome_table', 'clusters_agree', 'plot_runs', 'plot_moves', 'compare_runs']
+           'FEWEST', 'MOSTLY', 'UNUSUAL', 'MOST_SAID', 'UNSEEN', 'UNSURE', 'CITED', 'TOLD', 'LAID_OUT', 'REDO', 'PARTS',
+           'POLICY', 'PAGE', 'FIRST', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth',
+           'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
+           'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'shared_clusters', 'split_types',
+           'resolution_of', 'finer', 'labelled', 'in_words', 'said_of_types', 'said_of_batches', 'said_of_depth',
+           'findings', 'sampled', 'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of',
+           'warned', 'headline', 'as_list', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table',
+           'genes_table', 'latents_table', 'agreement_text', 'against', 'batches_text', 'plot_batch_shares',
+           'plot_against', 'given_types', 'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table',
+           'fit_defaults', 'fit_line', 'prepared_text', 'network_text', 'training_text', 'other_text', 'overlap_text',
+           'clusters_text', 'versions_of', 'methods', 'methods_box', 'how_to_redo', 'parts_in', 'blank_report',
+           'this_python', 'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute',
+           'page', 'as_page', 'check_report', 'check_label', 'run_report', 'make_page', 'failed_notebook', 'beside',
+           'has_batches', 'run_template', 'no_report', 'run_files', 'run_names', 'cells_told', 'check_cells',
+           'common_cells', 'Run', 'open_runs', 'with_shared', 'compared_line', 'plainly', 'settings_table',
+           'outcome_of', 'batch_mixing', 'label_scores', 'silhouette', 'outcome_table', 'clusters_agree', 'plot_runs',
+           'plot_moves', 'compare_runs']
 
 # %% ../nbs/17_reports.ipynb #39808f41
 import asyncio, copy, html, inspect, json, os, shutil, tempfile
@@ -40,7 +41,7 @@ from .docments import document
 from .preprocess import total_counts
 from .metrics import agreement, depth_r2
 from .batches import lisi, shuffled_within
-from .fitting import about, environment, fit, load_model, version
+from .fitting import about, environment, fit, load_model, space_for, version
 from .matching import batch_name, batch_names, columns_of
 from .metrics import MOST_NAMED, contingency, plot_confusion
 from .plots import cluster_cells, column, plot_cells, top_genes
@@ -846,6 +847,10 @@ def overlap_text(
             "by the algorithm of Harmony (Korsunsky et al. 2019). ")
 
 # %% ../nbs/17_reports.ipynb #9d692f28
+LAID_OUT = {  # where cells lie -> how a method section says it
+    "angle": "the latents, compared by their direction,", "latents": "the latents",
+    "expression": "the principal components of decoded expression, free of batches,"}
+
 def clusters_text(
     vae,         # SCVAE
     adata,       # its cells
@@ -854,12 +859,12 @@ def clusters_text(
     "What was done with the latents."
     at = resolution_of(adata)
     how = "" if at is None else f" with a resolution of {at:g}"
-    length = ", all of one length," if vae.settings["length"] else ""
+    where = LAID_OUT[space_for(vae.settings)]
     score = ("" if label is None else f" Known types ({as_line(label)}) were used for comparison "
              "only, by the adjusted Rand index (Hubert and Arabie 1985).")
     return (f"{overlap_text(vae)}Cells were clustered with the Leiden algorithm (Traag et al. "
-            f"2019){how} on the graph of 15 nearest neighbours of the latents{length} as "
-            f"in scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
+            f"2019){how} on the graph of 15 nearest neighbours of {where} as in "
+            f"scanpy (Wolf et al. 2018), and drawn with UMAP (McInnes et al. 2018).{score}")
 
 # %% ../nbs/17_reports.ipynb #bbe217c8
 def versions_of(

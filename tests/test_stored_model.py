@@ -89,7 +89,7 @@ SETTINGS = {
     "dropout": [1.5, "0", float("nan"), None], "norm": ["instance", ["batch"], 3],
     "likelihood": ["normal", ["nb"], None, "a" * 10_000, "zinb"],
     "depth_covariate": [1, None, "yes"],
-    "sphere": [1, None, "yes"], "space": ["genes", 1, []], "length": [0, -1, "long"],
+    "sphere": [1, None, "yes"], "space": ["genes", 1, [], "expression"], "length": [0, -1, "long"],
     "random_state": [-1, "0", 2**64, None],
     "batches": ["ab", None, [1, 2], ["a", "a"], [["a"]], []],
     "batch_key": [None, 3, ["batch"], ["batch", 3], []],

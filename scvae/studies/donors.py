@@ -96,7 +96,7 @@ def uncorrected(
     if method.startswith("pca"):
         n = 32 if method == "pca_32" else options["n_latent"]
         return components(adata, options["n_top_genes"], n, random_state)
-    options = options | dict(random_state=random_state, progress=False)
+    options = options | dict(space="latents", random_state=random_state, progress=False)
     key = batch_key if method == "vae_batch" else None
     return fit(adata.copy(), batch_key=key, mix_batches=False, **options).encode(adata)
 

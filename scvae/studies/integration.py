@@ -110,11 +110,12 @@ def scgraph(
 METHODS = {
     "none": "PCA, 30", "harmony": "PCA, 30 + Harmony", "combat": "ComBat + PCA, 30",
     "scvi": "SCVI", "scvi_2x30": "SCVI, 2 layers, 30 latents", "scanvi": "SCANVI (sees labels)",
-    "default": "fit(batch_key=)", "components": "its components of decoded expression",
+    "default": "fit(batch_key=)", "latents": "its latents",
     "default_harmony": "decoder told + Harmony",
     "control_labels": "types as a space", "control_shuffled": "shuffled cells"}
 CONTROLS = ("control_labels", "control_shuffled")
-OURS = ("default", "components", "default_harmony")
+OURS = {  # of METHODS -> where its cells lie; the first is where `fit` lays them by itself
+    "default": "expression", "latents": "latents", "default_harmony": "latents"}
 
 # %% ../../nbs/48_integration.ipynb #4c691a0f
 def standardised(
@@ -159,18 +160,16 @@ def by_scvi(
 # %% ../../nbs/48_integration.ipynb #48c924ff
 def by_fit(
     adata,   # cells, counts in X
-    key,     # column of obs with their batches
+    key,     # column of obs with their batches; None: they are of one
     method,  # of OURS
     seed,    # of everything random
 ) -> np.ndarray:  # n_cells x n_latent
-    "Latents of the VAE, as a user would call it."
-    adata = adata.copy()
-    told = method == "default_harmony"
-    vae = fit(adata, batch_key=key, mix_batches=not told, random_state=seed, progress=False)
-    if method == "components": return vae.components(adata)
+    "Where the VAE lays cells, as a user would call it."
+    adata, told = adata.copy(), method == "default_harmony"
+    options = dict(space=OURS[method], random_state=seed, progress=False)
+    fit(adata, batch_key=key, mix_batches=not told, **options)
     Z = adata.obsm["X_scvae"]
-    if not told: return Z
-    return harmony(Z, adata.obs[key].astype(str).to_numpy(), seed)
+    return harmony(Z, adata.obs[key].astype(str).to_numpy(), seed) if told and key else Z
 
 # %% ../../nbs/48_integration.ipynb #858e6dea
 def of_types(
@@ -232,10 +231,8 @@ def unchanged(
     seed,    # of everything random
 ) -> np.ndarray:  # n_cells x dimensions
     "The space of a method that is told of no batches."
-    if method not in OURS: return joined(one, "half", types, "none", seed)
-    one = one.copy()
-    vae = fit(one, random_state=seed, progress=False)
-    return vae.components(one) if method == "components" else one.obsm["X_scvae"]
+    if method in OURS: return by_fit(one, None, method, seed)
+    return joined(one, "half", types, "none", seed)
 
 # %% ../../nbs/48_integration.ipynb #c51b7675
 def recipe_of(
@@ -244,7 +241,7 @@ def recipe_of(
 ) -> dict:
     "With a seed, all that determines a run."
     dataset, key, label = SETS[name]
-    own = dict(fit=of_fit()) if method in OURS else {}
+    own = dict(fit=of_fit(), space=OURS[method]) if method in OURS else {}
     return dict(dataset=dataset, batch_key=key, label=label, method=method) | own
 
 # %% ../../nbs/48_integration.ipynb #0882359d
