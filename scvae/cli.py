@@ -8,28 +8,28 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
            'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
            'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
-           'Labels', 'UseRep', 'Labelled', 'Query', 'Types', 'Method', 'Unknown', 'RunCells', 'Page', 'Runs', 'Compare',
-           'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes',
-           'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check', 'Commands',
-           'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence',
-           'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all',
-           'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
-           'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened', 'read_marked',
-           'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file', 'element',
-           'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free', 'FromLibrary',
-           'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back', 'update',
-           'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim', 'unfinished',
-           'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked', 'called',
-           'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin', 'training_rate',
-           'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into', 'fit_into', 'outcome',
-           'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts', 'report_into', 'fill',
-           'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk',
-           'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated',
-           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
-           'add_map', 'map_into', 'map_text', 'map_command', 'add_types', 'types_given', 'transfer_command', 'cells_of',
-           'report_command', 'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command',
-           'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements',
-           'study_command', 'check_rows', 'show_founding', 'summaries']
+           'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown', 'RunCells', 'Page',
+           'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage',
+           'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check',
+           'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell',
+           'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean',
+           'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside',
+           'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened',
+           'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file',
+           'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free',
+           'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back',
+           'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
+           'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
+           'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
+           'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into',
+           'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
+           'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
+           'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
+           'generated', 'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command',
+           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'add_types', 'types_given',
+           'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command',
+           'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of',
+           'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -1702,9 +1702,12 @@ def map_command(run: Run, cells: Cells, out: OutFile, layer: FitLayer = None,
 
 # %% ../nbs/19_cli.ipynb #2ee9b334
 Labelled = Annotated[str, named(typer.Argument, metavar="REFERENCE", help=(
-    "An .h5ad file with types and a representation, or the folder of a run."))]
+    "The folder of a run whose cells have types, or an .h5ad file with a representation."))]
 Query = Annotated[str, named(typer.Argument, metavar="QUERY", help=(
-    "An .h5ad file with the same representation, as scvae map makes it."))]
+    "New cells with their counts; for a representation, with that, as scvae map makes it."))]
+LearnedFrom = Annotated[str, typer.Option("--use-rep", help=(
+    "Representation to learn from, in obsm of both.  [default: components of the genes of a "
+    "run's model; X_scvae of a file]"))]
 Types = Annotated[str, typer.Option("--label", help=(
     "Column of obs of the reference that holds types."))]
 Method = Annotated[str, typer.Option(help="logistic or knn.")]
@@ -1713,20 +1716,41 @@ Unknown = Annotated[float, typer.Option(min=0, max=1, help=(
     "100 of the reference's own cells have, if that is more]"))]
 
 # %% ../nbs/19_cli.ipynb #51665e8a
+def reference_for(
+    reference,  # folder of a run, or a file
+    label,      # column of its obs
+    use_rep,    # representation to learn from; None: not said
+    round,      # whether to round counts with fractions
+) -> tuple:     # AnnData, and the SCVAE whose genes are learned from; None: `use_rep` is
+    "Cells with types, if they have what is asked for."
+    run = Path(reference)
+    cells = [p for p in (run/"sample.h5ad", run/"adata.h5ad") if p.is_file()]   # with counts first
+    if use_rep is not None or not is_run(reference) or not cells:
+        return scored_cells(reference, [label], use_rep or "X_scvae"), None
+    vae = open_model(run)
+    opened = open_cells(str(cells[0]), None, vae.settings["layer"], round)
+    check_column(opened.adata, label, opened.name)
+    return counted(opened, round), vae
+
+# %% ../nbs/19_cli.ipynb #9d991e73
 def add_types(
-    reference,  # AnnData
+    reference,  # from `reference_for`
     opened,     # Opened; the columns are added
     label,      # column of obs of the reference
+    round=False,  # whether to round counts with fractions
     **options,  # of `scvae.mapping.transfer`
 ) -> list:      # what was added
     "Give cells the types of a reference."
     from scvae.mapping import transfer
-    check_rep(opened.adata, options["use_rep"], opened.name)
-    added = [f"obs/{label}_predicted", f"obs/{label}_confidence"]
-    check_free(opened, added)
+    adata, vae = reference
+    if vae is None: check_rep(opened.adata, options["use_rep"], opened.name)
+    added = [f"{label}_predicted", f"{label}_confidence"]
+    places = [f"obs/{column}" for column in added]
+    check_free(opened, places)
     check_writable(opened)
-    transfer(reference, opened.adata, label, **options)
-    return added
+    cells = opened.adata if vae is None else counted(opened, round)
+    opened.adata.obs[added] = transfer(adata, cells, label, vae=vae, **options).obs[added]
+    return places
 
 # %% ../nbs/19_cli.ipynb #25299af1
 def types_given(
@@ -1741,19 +1765,22 @@ def types_given(
 # %% ../nbs/19_cli.ipynb #71e90c09
 @app.command("transfer")
 def transfer_command(
-    reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: UseRep = "X_scvae",
-    method: Method = "logistic", unknown: Unknown = None, seed: Seed = 0,
+    reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: LearnedFrom = None,
+    method: Method = "logistic", unknown: Unknown = None, layer: FitLayer = None,
+    round: Round = False, seed: Seed = 0,
     overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the types of a reference, with a confidence.
 
     obs gets two columns: LABEL_predicted and LABEL_confidence.
 
-    Example: scvae transfer run/ mapped.h5ad --label cell_type -o labelled.h5ad"""
+    Example: scvae transfer run/ new.h5ad --label cell_type -o labelled.h5ad"""
     check_suffix(out)
-    options = dict(use_rep=use_rep, method=method, unknown=unknown, random_state=seed)
+    options = dict(method=method, unknown=unknown, random_state=seed, round=round)
     with replacing(out, overwrite) as part:
-        there, opened = scored_cells(reference, [label], use_rep), open_cells(query)
+        there = reference_for(reference, label, use_rep, round)
+        if there[1] is None: options["use_rep"] = use_rep or "X_scvae"
+        opened = open_cells(query, layer, there[1] and there[1].settings["layer"], round)
         write_cells(opened, part, add_types(there, opened, label, **options))
     found = types_given(opened.adata.obs, label)
     from scvae.colors import as_line

@@ -72,6 +72,7 @@ class SCVAE:
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
+        self.n_fitted = len(self.batches)         # the first of them; `vae.adapt` adds others
 
     def __getattr__(self, name): raise AttributeError(no_attribute(name))
 
@@ -154,7 +155,8 @@ def batch_columns(
 ) -> np.ndarray:  # n_cells x batches
     "The batch of each cell, as the decoder takes it."
     known = vae.batches
-    if batch is None: return np.full((n_cells, len(known)), 1 / max(len(known), 1))
+    average = (np.arange(len(known)) < vae.n_fitted) / max(vae.n_fitted, 1)
+    if batch is None: return np.tile(average, (n_cells, 1))
     if not known: raise ValueError(
         "the model was fitted without batches: fit with batch_key to decode a batch.")
     if isinstance(batch, np.ndarray) and batch.shape == (n_cells, len(known)): return batch

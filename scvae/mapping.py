@@ -280,7 +280,7 @@ def adapted(
     "The wider model with all that it found; its batches laid on the others, if these were."
     known, added = np.zeros((len(vae.batches), len(vae.genes))), cells.entry.detach().cpu().numpy()
     wide.entry, wide.net = np.float32(np.vstack([known, added])), wide.net.requires_grad_()
-    wide.space = vae.space
+    wide.space, wide.n_fitted = vae.space, vae.n_fitted
     if vae.overlap is None: return wide
     Z = posterior(wide, query, layer)[0]
     wide.overlap = widened(vae.overlap, Z, cells.new.cpu().numpy())

@@ -362,7 +362,7 @@ def test_new_cells_are_mapped_and_labelled(fitted, mine, tmp_path):
 
 
 @pytest.mark.parametrize("words, said", [
-    ("transfer RUN CELLS --label type", "has no 'X_scvae' in obsm"),
+    ("transfer RUN CELLS --label type --use-rep X_scvae", "has no 'X_scvae' in obsm"),
     ("transfer RUN RUN_CELLS --label kind", "no obs column 'kind'"),
     ("transfer RUN RUN_CELLS --label batch_", "no obs column 'batch_'"),
     ("transfer RUN RUN_CELLS --label type --method tree", "'logistic' or 'knn'"),
