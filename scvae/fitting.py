@@ -72,7 +72,7 @@ class SCVAE:
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
-        self.n_fitted = len(self.batches)         # the first of them; `vae.adapt` adds others
+        self.n_fitted = len(self.batches) - settings.get("adapted", 0)  # before `vae.adapt`
 
     def __getattr__(self, name): raise AttributeError(no_attribute(name))
 
@@ -888,6 +888,7 @@ def model_arrays(
     "The numbers of a model."
     weights = {f"net.{k}": v.detach().cpu().numpy() for k, v in vae.net.state_dict().items()}
     weights |= {f"prep.{k}": getattr(vae.prep, k) for k in PREP_ARRAYS}
+    if vae.entry is not None: weights["entry"] = vae.entry
     for name in ("overlap", "space"):
         part = getattr(vae, name)
         weights |= {f"{name}.{k}": v for k, v in (asdict(part) if part else {}).items()}
@@ -900,9 +901,6 @@ def save(self: SCVAE,
     overwrite=False,  # whether a model that is there may be replaced; other files in it stay
 ):
     "Write the model into a folder, whole or not at all: model.safetensors and model.json."
-    if self.entry is not None: raise ValueError(
-        "this model came from vae.adapt, and is not one to save: save the model that it came from, "
-        "and adapt that again.")
     path, said, arrays = as_path(path), model_json(self), model_arrays(self)
     check_known(path, "model.json", "a model")
     check_size(path/"model.json", len(said))
@@ -1007,6 +1005,7 @@ MORE_KINDS = KINDS | {"depths": DEPTHS} | {  # settings that are not of the netw
     "batch_key": (are_columns, "a name, several, or null"),
     "mix_batches": (lambda x: isinstance(x, bool), "True or False"),
     "batch_clusters": (lambda x: is_whole(x, 0, 2**20), "a whole number"),
+    "adapted": (lambda x: is_whole(x, 0), "a whole number"),
     "key_added": (lambda x: isinstance(x, str), "a name"), "space": SPACE, "length": LENGTH,
     "data_sha256": (lambda x: isinstance(x, str), "a checksum"),
     "n_cells": (lambda x: is_whole(x, 0), "a whole number"),
@@ -1015,7 +1014,7 @@ MORE_KINDS = KINDS | {"depths": DEPTHS} | {  # settings that are not of the netw
 }
 UNSAID = asdict(Architecture()) | dict(  # what settings are taken to be that do not say it
     layer=None, batch_key=None, batches=[], depths=[], mix_batches=False, batch_clusters=0,
-    space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0, data_sha256="",
+    adapted=0, space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0, data_sha256="",
     options={})
 
 # %% ../nbs/11_fitting.ipynb #f3016c79
@@ -1028,9 +1027,10 @@ def check_said(
     check_kinds(said, SAID)
     check_kinds(said["settings"], MORE_KINDS)
     said["settings"] = s = UNSAID | said["settings"]
-    strange = any(row[2] >= max(len(s["batches"]), 1) for row in s["depths"])
+    n = max(len(s["batches"]), 1)
+    strange = s["adapted"] >= n or any(row[2] >= n for row in s["depths"])
     if strange or (s["batch_key"] is None) != (not s["batches"]): raise ValueError(
-        "batch_key, batches and depths do not go together")
+        "adapted, batch_key, batches and depths do not go together")
     try: json.dumps(said, ensure_ascii=False).encode()
     except (UnicodeError, RecursionError): raise ValueError("it holds what is no text") from None
 
@@ -1077,6 +1077,7 @@ def header_for(
     weights = net_shapes(settings, n_genes).items()
     asked = {f"net.{k}": (TYPES[v.dtype], tuple(v.shape)) for k, v in weights}
     asked |= {f"overlap.{k}": ("F32", v) for k, v in overlap_shapes(settings).items()}
+    if settings["adapted"]: asked["entry"] = "F32", (len(settings["batches"]), n_genes)
     asked |= {f"space.{k}": ("F32", v) for k, v in space_shapes(settings, n_genes).items()}
     return asked | {"prep.highly_variable": ("BOOL", (n_all,)),
                     "prep.mean": (floats, (n_genes,)), "prep.std": (floats, (n_genes,))}
@@ -1238,7 +1239,9 @@ def load_model(
     net.load_state_dict({k.removeprefix("net."): v for k, v in weights.items()})
     find_variance(net.to(device), history)
     parts = part_from(arrays, Overlap), part_from(arrays, Space)
-    return SCVAE(net, prep_from(said, arrays), history, settings, *parts)
+    vae = SCVAE(net, prep_from(said, arrays), history, settings, *parts)
+    if settings["adapted"]: vae.entry = np.array(arrays["entry"])
+    return vae
 
 # %% ../nbs/11_fitting.ipynb #9f6a01b2
 def resolved(
@@ -1648,6 +1651,8 @@ def check_record(
     settings,  # of the model
 ):
     "Raise a ValueError for a model that does not say how it was made."
+    if settings["adapted"]: raise ValueError(
+        f"{path} came from vae.adapt, which no fit repeats: rerun the model that was adapted.")
     known = settings.get("trained_with", {})
     needed = {f.name for f in fields(Options)} - settings["options"].keys() - NEW
     if known and not needed and is_whole(known.get("threads"), 1, 4096): return

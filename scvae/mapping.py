@@ -184,7 +184,8 @@ def with_room(
     new,  # names of batches that it does not know
 ) -> tuple:  # SCVAE with the same weights; the one that has new columns, as a parameter
     "A copy whose decoder takes more batches: each starts as the mean of those that it knows."
-    settings, old = vae.settings | dict(batches=[*vae.batches, *new]), vae.net.state_dict()
+    adapted, old = vae.settings.get("adapted", 0) + len(new), vae.net.state_dict()
+    settings = vae.settings | dict(batches=[*vae.batches, *new], adapted=adapted)
     net = build_net(settings, len(vae.genes)).to(vae.device)
     wider = dict(net.named_parameters())
     name = next(k for k, v in old.items() if v.shape != net.state_dict()[k].shape)
@@ -278,9 +279,10 @@ def adapted(
     cells, # Entering
 ) -> SCVAE:  # wide
     "The wider model with all that it found; its batches laid on the others, if these were."
-    known, added = np.zeros((len(vae.batches), len(vae.genes))), cells.entry.detach().cpu().numpy()
+    known, added = vae.entry, cells.entry.detach().cpu().numpy()
+    if known is None: known = np.zeros((len(vae.batches), len(vae.genes)))
     wide.entry, wide.net = np.float32(np.vstack([known, added])), wide.net.requires_grad_()
-    wide.space, wide.n_fitted = vae.space, vae.n_fitted
+    wide.space = vae.space
     if vae.overlap is None: return wide
     Z = posterior(wide, query, layer)[0]
     wide.overlap = widened(vae.overlap, Z, cells.new.cpu().numpy())
@@ -330,7 +332,10 @@ def log_probabilities(
     Z,      # latents, n_cells x n_latent
 ) -> np.ndarray:  # n_cells x n_types, in the order of model.classes_
     "How likely the classifier takes each type to be; a vote is never certain."
-    if hasattr(model, "predict_log_proba"): return model.predict_log_proba(Z)
+    if hasattr(model, "decision_function"):   # whose logarithm is finite however far a cell is
+        scores = model.decision_function(Z)
+        if scores.ndim == 1: scores = np.stack([0 * scores, scores], 1)   # of two types
+        return log_softmax(scores, axis=1)
     votes = model.predict_proba(Z) * NEIGHBOURS
     return np.log((votes + .5) / (NEIGHBOURS + .5 * votes.shape[1]))
 

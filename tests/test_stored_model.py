@@ -95,7 +95,7 @@ SETTINGS = {
     "batch_key": [None, 3, ["batch"], ["batch", 3], []],
     "layer": [3, ["counts"]], "options": [None, [], {"lr": [1]}],
     "mix_batches": [1, None, "yes"], "batch_clusters": [-1, "3", 2.5, 5, 10**9],
-    "n_cells": ["50", -1], "data_sha256": [3], "key_added": [None],
+    "adapted": [-1, "1", 1, 10**9], "n_cells": ["50", -1], "data_sha256": [3], "key_added": [None],
 }
 
 
