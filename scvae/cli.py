@@ -1189,11 +1189,12 @@ def outcome(
     adata,  # its cells, with latents and clusters
 ) -> dict:
     "What came out of a fit."
-    from scvae.reports import ACTIVE
+    from scvae.reports import used_latents
     last, Z = vae.history.iloc[-1], adata.obsm["X_scvae"]
     return dict(
         cells=adata.n_obs, genes=adata.n_vars, genes_modelled=len(vae.genes),
-        n_latent=Z.shape[1], epochs=len(vae.history), active_latents=int((Z.var(0) > ACTIVE).sum()),
+        n_latent=Z.shape[1], epochs=len(vae.history),
+        active_latents=int(used_latents(vae, Z).sum()),
         recon=float(last.recon), kl=float(last.kl),
         clusters=adata.obs["scvae"].value_counts().to_dict())
 

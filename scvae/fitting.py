@@ -427,7 +427,7 @@ def length_of(
     return float(np.sqrt(np.mean(np.linalg.norm(Z, axis=1)**2, dtype=float))) or None
 
 # %% ../nbs/11_fitting.ipynb #1456f8d1
-INNER, OUTER = .5, 10  # shares of the length: within, cells keep near the middle; and the furthest
+INNER, OUTER = .25, 10  # shares of the length: within, cells keep near the middle; the furthest
 
 def by_angle(
     Z,       # latents, n_cells x n_latent
@@ -467,7 +467,7 @@ def decoded_blocks(
     "Decoded expression at unit variance, as no batch in particular, some cells at a time."
     mean, std = np.float32(vae.prep.mean), np.float32(vae.prep.std)
     block = max(256, 2**22 // len(mean))
-    for start in range(0, len(Z), block):
+    for start in range(0, max(len(Z), 1), block):
         out = decoded(vae, Z[start:start + block])
         yield (np.log1p(out) - mean) / std if vae.net.likelihood.counts else out
 
@@ -492,7 +492,10 @@ def latents(self: Space,
     places,  # n_cells x n_latent
 ) -> np.ndarray:  # the same shape
     "Latents of cells that lie there, about (kernel ridge regression on the landmarks)."
-    return np.float32(self.centre + nearness(places, self.landmarks) @ self.weights)
+    if not len(places): return places
+    blocks = (places[i:i + 4096] for i in range(0, len(places), 4096))
+    near = (nearness(Z, self.landmarks) for Z in blocks)
+    return np.concatenate([np.float32(self.centre + k @ self.weights) for k in near])
 
 # %% ../nbs/11_fitting.ipynb #9f24dc26
 def decoded_sample(
@@ -1014,8 +1017,8 @@ MORE_KINDS = KINDS | {"depths": DEPTHS} | {  # settings that are not of the netw
 }
 UNSAID = asdict(Architecture()) | dict(  # what settings are taken to be that do not say it
     layer=None, batch_key=None, batches=[], depths=[], mix_batches=False, batch_clusters=0,
-    adapted=0, space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0, data_sha256="",
-    options={})
+    adapted=0, space="latents", length=None, key_added="X_scvae", random_state=0, n_cells=0,
+    data_sha256="", options={})
 
 # %% ../nbs/11_fitting.ipynb #f3016c79
 def check_said(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD', 'ONE_EPOCH', 'LEAST_MIXED', 'MOST_LOOKED_AT',
            'FEWEST', 'MOSTLY', 'UNUSUAL', 'MOST_SAID', 'UNSEEN', 'UNSURE', 'CITED', 'TOLD', 'LAID_OUT', 'REDO', 'PARTS',
-           'POLICY', 'PAGE', 'FIRST', 'warn_latents', 'warn_size', 'warn_single', 'depth_held', 'warn_depth',
-           'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
+           'POLICY', 'PAGE', 'FIRST', 'used_latents', 'warn_latents', 'warn_size', 'warn_single', 'depth_held',
+           'warn_depth', 'warn_history', 'overfitted', 'Check', 'check_depth', 'check_history', 'mixing', 'warn_mixing',
            'batch_column', 'check_mixing', 'checks_of', 'warnings_of', 'shared_clusters', 'split_types',
            'resolution_of', 'finer', 'labelled', 'in_words', 'said_of_types', 'said_of_batches', 'said_of_depth',
            'findings', 'sampled', 'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of',
@@ -41,7 +41,7 @@ from .docments import document
 from .preprocess import total_counts
 from .metrics import agreement, depth_r2
 from .batches import lisi, shuffled_within
-from .fitting import about, environment, fit, load_model, space_for, version
+from .fitting import about, environment, fit, latents_at, load_model, space_for, version
 from .matching import batch_name, batch_names, columns_of
 from .metrics import MOST_NAMED, contingency, plot_confusion
 from .plots import cluster_cells, column, plot_cells, top_genes
@@ -52,12 +52,19 @@ from .files import as_path, atomic, needs
 ACTIVE = 0.01  # variance of a latent's mean over cells above which it is active; the prior's is 1
 
 # %% ../nbs/17_reports.ipynb #61e741c0
+def used_latents(
+    vae,  # SCVAE
+    Z,    # where its cells lie, n_cells x n_latent
+) -> np.ndarray:  # bool, n_latent
+    "Which latents differ between cells, of which some ten thousand are looked at."
+    return latents_at(vae, Z[::max(1, len(Z) // 10_000)]).var(0) > ACTIVE
+
 def warn_latents(
-    Z,     # latents, n_cells x n_latent
+    used,  # from `used_latents`
     beta,  # weight of the KL at the last epoch
 ) -> str:  # None where all is well
     "Collapse, or latents that are the same in all cells."
-    unused, n = np.flatnonzero(Z.var(0) <= ACTIVE), Z.shape[1]
+    unused, n = np.flatnonzero(~used), len(used)
     if len(unused) == n:
         return (f"The latents have collapsed: none of the {n} differs between cells, so clusters "
                 f"and UMAP mean nothing. Fit again with a smaller beta than {beta:g}.")
@@ -236,7 +243,8 @@ def checks_of(
     Z, clusters = adata.obsm[vae.settings["key_added"]], column(adata, groupby)
     depth = total_counts(counts_of(adata, vae.settings["layer"]).X)
     several = [0, 1]  # a single cluster is looked for on its own
-    return [Check("collapse and unused latents", warn_latents(Z, vae.history.beta.iloc[-1])),
+    used, beta = used_latents(vae, Z), vae.history.beta.iloc[-1]
+    return [Check("collapse and unused latents", warn_latents(used, beta)),
             Check("few cells", warn_size(vae.settings["n_cells"], several)),
             Check("a single cluster", warn_single(clusters)),
             check_depth(Z, depth, clusters), check_history(vae.history),
@@ -1323,7 +1331,7 @@ def outcome_of(
     "What came out of a run, on the cells that all have."
     last, clusters = run.vae.history.iloc[-1], run.adata.obs["scvae"].astype(str)
     Z = run.adata.obsm[run.vae.settings["key_added"]]
-    said = {"clusters": clusters.nunique(), "latents used": int((Z.var(0) > ACTIVE).sum()),
+    said = {"clusters": clusters.nunique(), "latents used": int(used_latents(run.vae, Z).sum()),
             "epochs": len(run.vae.history), "reconstruction": last.recon, "KL": last.kl}
     if run.vae.batches: said |= {"iLISI": batch_mixing(run)}
     return said | ({} if label is None else label_scores(run.adata, clusters, Z, label))

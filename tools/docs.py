@@ -120,6 +120,7 @@ def code_cells(cell, heading, before):
     said = re.findall(r"^#\| fig-alt: (.*)$", text, re.M)
     alt = " ".join(said) or alt_text(text, heading, before)
     meta = {"tags": tags, "mystnb": {"image": {"alt": alt}}}
+    if said: meta["mystnb"]["figure"] = {"caption": re.sub(r"([\\`*_\[\]$<>])", r"\\\1", alt)}
     text = re.sub(r"^#\|.*\n?", "", text, flags=re.M).strip()
     return folded(dict(cell, source=text, metadata=meta))
 
@@ -148,7 +149,7 @@ def toctree(pages, *options):
 
 def sidebar():
     "All parts; the reference stands before the last."
-    lines = lambda stems: [f"{stem[:2]} {chapters.title(stem)} <{stem}>" for stem in stems]
+    lines = lambda stems: [f"{chapters.title(stem)} <{stem}>" for stem in stems]
     *parts, last = [(part, lines(stems)) for part, stems in chapters.parts().items()]
     reference = "Reference", ["reference/index", "tasks", "course", "words", "bibliography"]
     return "".join(toctree(pages, f":caption: {part}") for part, pages in [*parts, reference, last])
