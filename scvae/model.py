@@ -104,10 +104,10 @@ class VAE(nn.Module):
 def encode(self: VAE,
     x,        # preprocessed cells, n_cells x n_genes
 ) -> tuple:   # n_cells x n_latent each
-    "Posterior mean and log variance of each cell."
-    h = self.encoder(x)
-    mu = self.mean(h)
-    return on_sphere(mu) if self.sphere else mu, self.log_var(h)
+    "Posterior mean and log variance of each cell; never rounded, as rare types would be blurred."
+    h = self.encoder(x).to(self.mean.weight.dtype)
+    with torch.autocast(h.device.type, enabled=False): mu, log_var = self.mean(h), self.log_var(h)
+    return on_sphere(mu) if self.sphere else mu, log_var
 
 # %% ../nbs/02_model.ipynb #e751b3d7
 @patch
