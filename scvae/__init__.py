@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 _home = {
     "load": "data", "synthetic": "data", "Preprocessor": "preprocess", "VAE": "model",
     "fit": "processes", "fit_many": "many", "SCVAE": "fitting", "load_model": "fitting", "score": "metrics", "study": "studies.catalogue", "consensus": "ensembles", "search": "tuning",
-    "transfer": "mapping", "differential_expression": "expression",
+    "transfer": "mapping", "differential_expression": "expression", "compare_runs": "reports",
 }
 _methods = "mapping", "expression", "streaming"  # modules that give SCVAE more methods
 __all__ = list(_home)

@@ -11,14 +11,14 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown', 'RunCells', 'Page',
            'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage',
            'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check',
-           'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words', 'in_shell',
-           'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show', 'clean',
-           'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside',
-           'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of', 'Opened',
-           'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text', 'add_to_file',
-           'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours', 'check_free',
-           'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells', 'move_back',
-           'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
+           'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words',
+           'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show',
+           'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
+           'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of',
+           'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text',
+           'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours',
+           'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells',
+           'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
            'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
            'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
            'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into',
@@ -43,7 +43,6 @@ from .docments import document
 from .files import (FileChanged, Mark, as_path, atomic, check_known, check_place,
                          check_readable, file_sha256, lock, mark_of, tidy_ending, unchanged,
                          writing)
-from .workers import n_started
 
 # %% ../nbs/19_cli.ipynb #29899d27
 ABOUT = """\
@@ -56,6 +55,13 @@ Results go to standard output, progress and errors to standard error. Exit codes
 check, a report or a notebook failed; 2 something that you can fix, said in one line; 130 stopped
 with Ctrl-C, 143 by kill, 129 by a terminal that closed. To see where an error came from:
 SCVAE_TRACEBACK=1 scvae ..."""
+
+# %% ../nbs/19_cli.ipynb #f985258c
+def n_started() -> int:
+    "As in `scvae.workers`, which loads torch; without torchrun that is not worth its seconds."
+    if "RANK" not in os.environ: return 1
+    from scvae.workers import n_started
+    return n_started()
 
 # %% ../nbs/19_cli.ipynb #7a17ffd7
 class Commands(TyperGroup):
