@@ -1,6 +1,7 @@
 """`make docs`: the notebooks with their outputs, and a reference, as a site; see docs/conf.py."""
 import ast, html, inspect, json, re, shutil, subprocess, sys
 from importlib import import_module
+from PIL import Image
 from pybtex.database import parse_file
 import chapters
 from chapters import cfg, root
@@ -80,7 +81,7 @@ def definitions(tree):
             yield from (n for n in node.body if isinstance(n, ast.FunctionDef))
 
 
-def signatures(text, tree, least=4):
+def signatures(text, tree, least=5):
     "A cell with the bodies of its functions left out, but for short ones."
     lines = text.splitlines()
     for node in reversed([*definitions(tree)]):
@@ -217,10 +218,17 @@ def mend(path):
     return text
 
 
+def lighten(path):
+    "A picture in 256 colours, which is all that a figure of ours needs, at a third of its bytes."
+    with Image.open(path) as image: fewer = image.quantize(256, Image.Quantize.FASTOCTREE)
+    fewer.save(path, optimize=True)
+
+
 def finish():
     "What Sphinx does not make: the formulas' font, data of the pages that move, downloads."
     from docs_math import write_font
     text = "".join(map(mend, site.rglob("*.html")))
+    for path in (site/"_images").glob("*.png"): lighten(path)
     formulas = "".join(re.findall(r"<math.*?</math>", text, re.S))
     write_font(html.unescape(re.sub(r"<[^>]+>", "", formulas)), site/"_static/math.woff2")
     for name in ("slider", "walk"):  # a page opened from disk may load a script, not JSON
