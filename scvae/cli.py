@@ -26,10 +26,11 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
            'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
            'generated', 'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command',
-           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'add_types', 'types_given',
-           'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command',
-           'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of',
-           'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
+           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed',
+           'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into',
+           'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text',
+           'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding',
+           'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -1739,6 +1740,17 @@ def reference_for(
     check_column(opened.adata, label, opened.name)
     return counted(opened, round), vae
 
+# %% ../nbs/19_cli.ipynb #8631ed77
+def counted_or_placed(
+    opened,  # Opened
+    round,   # whether to round counts with fractions
+):           # AnnData with counts in X
+    "As `counted`; where there are none, but places of `scvae map`, the error names the option."
+    try: return counted(opened, round)
+    except ValueError as e:
+        if "X_scvae" not in opened.adata.obsm: raise
+        raise ValueError(f"{e}; or add --use-rep X_scvae, to learn from where cells lie") from e
+
 # %% ../nbs/19_cli.ipynb #9d991e73
 def add_types(
     reference,  # from `reference_for`
@@ -1755,7 +1767,7 @@ def add_types(
     places = [f"obs/{column}" for column in added]
     check_free(opened, places)
     check_writable(opened)
-    cells = opened.adata if vae is None else counted(opened, round)
+    cells = opened.adata if vae is None else counted_or_placed(opened, round)
     opened.adata.obs[added] = transfer(adata, cells, label, vae=vae, **options).obs[added]
     return places
 

@@ -594,12 +594,12 @@ def latents_table(
     adata,  # its cells
     n=4,    # genes each way
 ):          # a table
-    "The variance of each latent, and the genes that change most with it."
+    "The variance along each column of where cells lie, and the genes that change most with it."
     loadings, Z = vae.latent_loadings(), adata.obsm[vae.settings["key_added"]]
     up = [", ".join(map(as_line, loadings[c].nlargest(n).index)) for c in loadings]
     down = [", ".join(map(as_line, loadings[c].nsmallest(n).index)) for c in loadings]
     table = pd.DataFrame({"variance": Z.var(0), "rises with it": up, "falls with it": down})
-    return shown(table.rename_axis("latent").sort_values("variance", ascending=False))
+    return shown(table.rename_axis("column").sort_values("variance", ascending=False))
 
 # %% ../nbs/17_reports.ipynb #8c3f1a54
 def agreement_text(
@@ -857,7 +857,7 @@ def overlap_text(
 # %% ../nbs/17_reports.ipynb #9d692f28
 LAID_OUT = {  # where cells lie -> how a method section says it
     "angle": "the latents, compared by their direction,", "latents": "the latents",
-    "expression": "the principal components of decoded expression, free of batches,"}
+    "expression": "the principal components of decoded expression"}
 
 def clusters_text(
     vae,         # SCVAE

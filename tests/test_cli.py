@@ -361,6 +361,18 @@ def test_new_cells_are_mapped_and_labelled(fitted, mine, tmp_path):
         assert obs["type_confidence"].between(0, 1).all() and "scvae_distance" in obs
 
 
+def test_places_do_where_a_query_has_no_counts(fitted, tmp_path):
+    import anndata
+    adata = anndata.read_h5ad(fitted/"adata.h5ad")
+    del adata.obs["scvae"], adata.uns["scvae"]
+    adata.X = adata.X * 1.37
+    adata.write_h5ad(tmp_path/"scaled.h5ad")
+    line = ["transfer", fitted, tmp_path/"scaled.h5ad", "--label", "type", "-o", tmp_path/"o.h5ad"]
+    done = in_one_process([line, [*line, "--use-rep", "X_scvae"]])
+    assert [code for _, code, *_ in done] == [2, 0], done
+    assert "whole numbers" in done[0][2] and "--use-rep X_scvae" in done[0][2]
+
+
 @pytest.mark.parametrize("words, said", [
     ("transfer RUN CELLS --label type --use-rep X_scvae", "has no 'X_scvae' in obsm"),
     ("transfer RUN RUN_CELLS --label kind", "no obs column 'kind'"),
