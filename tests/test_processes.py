@@ -1,5 +1,5 @@
 "Processes that torchrun starts train one model, and it is the one that a single process trains."
-import json, os, signal, subprocess, sys, time
+import json, os, shutil, signal, subprocess, sys, time
 import anndata, numpy as np, psutil, pytest, torch, typer
 import scvae
 from scvae import cli
@@ -33,13 +33,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def torchrun(n, *words, restarts=0, **how):
-    "Start a program in several processes."
-    line = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}",
+def torchrun(n, *words, restarts=0, host=(), meet=("--standalone",), **more):
+    "Start a program in several processes, on this host or in a namespace."
+    line = [*host, sys.executable, "-m", "torch.distributed.run", *meet, f"--nproc-per-node={n}",
             f"--max-restarts={restarts}", *map(str, words)]
-    quiet = os.environ | dict(OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
-    return subprocess.Popen([sys.executable, *line], env=quiet, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, **how)
+    quiet = os.environ | dict(OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore") | more
+    return subprocess.Popen(line, env=quiet, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
 
 
 def ended(started, seconds=120):
@@ -122,6 +122,26 @@ def test_a_killed_process_ends_all_and_nothing_is_lost(tmp_path):
     assert not kept.exists()
 
 
+HANGS = """
+from scvae import processes
+processes.PATIENCE = processes.timedelta(seconds=10)
+def callback(epoch, net):
+    if epoch < 5 or os.environ["RANK"] == "0": return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)   # so that torchrun can end it at once
+    time.sleep(600)
+fitted(checkpoint=Checkpoint(sys.argv[1], every=0), callback=callback)
+"""
+
+
+def test_a_process_that_hangs_ends_all_and_nothing_is_lost(tmp_path):
+    "The others wait for as long as their patience lasts."
+    script, kept = as_script(tmp_path/"hangs.py", HANGS), tmp_path/"kept"
+    code, _, said = ended(torchrun(2, script, kept))
+    assert code != 0 and "another process of this training ended or cannot be reached" in said
+    with pytest.warns(UserWarning, match="processes was 2 and is 1"):
+        close(fitted(), fitted(checkpoint=kept, resume=True))
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("cells")/"cells.h5ad"
@@ -171,3 +191,89 @@ def test_other_commands_are_refused(tmp_path):
     line = [sys.executable, "-m", "scvae", "data"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "start this without torchrun" in done.stderr
+
+
+HOSTS = {f"scvae{os.getpid()}{i}": f"10.79.0.{i}" for i in (1, 2)}   # namespace -> address
+
+
+def lay_cable():
+    "Two network namespaces, joined as two hosts by a cable: they share the files, not the network."
+    ip = lambda *words: subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+    for host in HOSTS: ip("netns", "add", host)
+    one, two = HOSTS
+    ip("-n", one, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", two)
+    for host, address in HOSTS.items():
+        ip("-n", host, "addr", "add", f"{address}/24", "dev", "cable")
+        for device in "cable", "lo": ip("-n", host, "link", "set", device, "up")
+
+
+def remove(host):
+    "End what runs in a namespace, and the namespace."
+    running = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True).stdout
+    for pid in running.split(): os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", host], capture_output=True)
+
+
+@pytest.fixture
+def hosts():
+    "Namespaces as two hosts, where the system allows it; none is left."
+    if sys.platform != "linux" or os.geteuid() or not shutil.which("ip"):
+        pytest.skip("two hosts on one machine take root on Linux, and the command ip (iproute2)")
+    try:
+        try: lay_cable()
+        except subprocess.CalledProcessError as e: pytest.skip(f"no namespaces: {e.stderr.strip()}")
+        yield
+    finally:
+        for host in HOSTS: remove(host)
+
+
+def on_each_host(tmp_path, *words, nodes="2", **how):
+    "Start one torchrun on each; the first is where they meet, and where rank 0 is."
+    first = next(iter(HOSTS.values()))
+    for i, (host, address) in enumerate(HOSTS.items()):
+        meet = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:29500",
+                f"--rdzv-conf=is_host={int(not i)},last_call_timeout=1", f"--local-addr={address}"]
+        own = tmp_path/f"scratch of host {i}"
+        own.mkdir()
+        yield torchrun(1, *words, host=["ip", "netns", "exec", host], meet=meet, TMPDIR=str(own),
+                       GLOO_SOCKET_IFNAME="cable", **how)
+
+
+def test_two_hosts_train_the_model_of_one(tmp_path, file, hosts):
+    "The command, streaming: each host has its scratch, and one of them writes the run."
+    line = ["-m", "scvae", "fit", file, "--no-report", "--stream", "--epochs", 8, "--n-latent", 3,
+            "--beta", .001, "--set", "precision=float32", "-o", tmp_path/"run"]
+    (code, out, said), second = map(ended, list(on_each_host(tmp_path, *line)))
+    assert (code, second[0]) == (0, 0), said + second[2]
+    assert said.count("2 processes (gloo)") == out.count("300 cells") == 1
+    assert not second[1] and "processes" not in second[2] and "train" not in second[2]
+    assert sorted(p.name for p in tmp_path.glob("run*/*")) == ["adata.h5ad", "model"]
+    two = scvae.load_model(tmp_path/"run"/"model")
+    assert two.settings["trained_with"]["processes"] == 2
+    how = dict(epochs=8, n_latent=3, beta=.001, precision="float32", stream=True)
+    one = scvae.fit(file, progress=False, **how)
+    Z = anndata.read_h5ad(tmp_path/"run"/"adata.h5ad").obsm["X_scvae"]
+    close((one.history.to_dict("list"), one.cells.obsm["X_scvae"]),
+          (two.history.to_dict("list"), Z))
+
+
+LOST = """
+def callback(epoch, net):
+    if epoch < 5 or os.environ["RANK"] == "0" or os.environ["WORLD_SIZE"] == "1": return
+    for process in os.getppid(), os.getpid(): os.kill(process, signal.SIGKILL)
+history, Z = fitted(checkpoint=Checkpoint(sys.argv[1], every=0), resume=True, callback=callback)
+json.dump([history, Z.tolist()], open(sys.argv[2], "w"))
+"""
+
+
+def test_a_host_goes_on_alone_when_the_other_is_lost(tmp_path, hosts):
+    "Nothing of a host is left, not even torchrun: that of the other starts again from the state."
+    script, found = as_script(tmp_path/"lost.py", LOST), tmp_path/"found.json"
+    words = script, tmp_path/"kept", found
+    first, lost = on_each_host(tmp_path, *words, nodes="1:2", restarts=1)
+    (code, _, said), (killed, *_) = ended(first), ended(lost)
+    assert (code, killed) == (0, -signal.SIGKILL), said
+    assert "another process of this training ended" in said
+    assert "going on in epoch 5 of 12" in said
+    history, Z = json.load(open(found))
+    close(fitted(), (history, np.array(Z)))
