@@ -31,7 +31,7 @@ def _in_words(path):
         why = e.args[0] if isinstance(e, KeyError) and e.args else e
         if "truncated file" in str(why):
             raise ValueError(f"{path} was cut short: copy or download it again") from e
-        raise _damaged(path, why or type(e).__name__) from e
+        raise _damaged(path, str(why) or type(e).__name__) from e
 
 # %% ../nbs/88_hdf5.ipynb #ea8bd0cc
 def _heap_fault(raw, start):
