@@ -164,6 +164,21 @@ def test_the_command_streams_with_several_processes(tmp_path, file):
     assert model.settings["trained_with"]["processes"] == 2
 
 
+FILLS = """
+import errno, tempfile
+class Full:
+    def write(self, values): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+if os.environ["RANK"] == "0": tempfile.TemporaryFile = lambda dir: Full()
+scvae.fit(sys.argv[1], stream=True, **SMALL)
+"""
+
+
+def test_a_disk_that_fills_ends_all(tmp_path, file):
+    "The first process makes the scratch; the other waits for it, and not for ever."
+    code, _, said = ended(torchrun(2, as_script(tmp_path/"fills.py", FILLS), file))
+    assert code != 0 and "scratch space in" in said and "No space left" in said
+
+
 def test_the_command_stops_all_and_goes_on(tmp_path, file):
     line = ["-m", "scvae", "fit", file, "--epochs", 400, "--no-report", "-o", tmp_path/"run"]
     started = torchrun(2, *line)
