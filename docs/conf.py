@@ -53,7 +53,11 @@ html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_search_scorer = str(root/"docs/scorer.js")
 html_copy_source = html_show_sourcelink = False
-html_baseurl = f"{cfg['doc_host']}{cfg['doc_baseurl']}/"
+html_baseurl = chapters.site_address
+templates_path = ["templates"]
+html_sidebars = {"**": [f"sidebar/{name}.html" for name in (
+    "brand", "search", "scroll-start", "start", "navigation", "scroll-end")]}
+html_context = {"repository": chapters.repository * chapters.published}
 html_math_renderer = "mathml"
 fonts = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 brand = lambda color: {"color-brand-primary": color, "color-brand-content": color}

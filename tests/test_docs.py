@@ -105,6 +105,7 @@ def test_links_between_notebooks_lead_somewhere():
 def test_the_citation_names_this_version():
     text = (root/"CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {chapters.cfg['version']}\n" in text
+    assert (chapters.repository in text) == chapters.published
 
 
 tasks = (root/"docs/tasks.md").read_text(encoding="utf-8")

@@ -10,6 +10,9 @@ root = Path(__file__).resolve().parents[1]
 settings = ConfigParser(delimiters=["="])
 settings.read(root/"settings.ini", encoding="utf-8")
 cfg = settings["DEFAULT"]
+published = cfg.getboolean("published")  # until then the addresses are placeholders: no links
+repository = f"https://github.com/{cfg['user']}/{cfg['repo']}"
+site_address = f"{cfg['doc_host']}{cfg['doc_baseurl']}/" * published
 PARTS = {  # first and last number, and what one reads it for
     "Learn": (0, 9, "What a VAE of single cells is, from counts to scores"),
     "Use": (10, 29, "Your own cells: fit, plot, correct batches, report, from Python or a shell"),

@@ -1,5 +1,6 @@
 """`make docs`: the notebooks with their outputs, and a reference, as a site; see docs/conf.py."""
 import ast, html, inspect, json, re, shutil, subprocess, sys
+from functools import cache
 from importlib import import_module
 from PIL import Image
 from pybtex.database import parse_file
@@ -21,25 +22,33 @@ def cited(text):
 
 
 def drawing(m):
-    "An SVG put into the page itself, so that it takes the page's colours."
-    svg = re.sub(r"<\?xml.*?\?>\s*", "", (root/"nbs/images"/m[2]).read_text(encoding="utf-8"))
+    "An SVG put into the page itself, so that it takes the page's colours; for phones a narrow one."
+    files = [root/"nbs/images"/name for name in (m[2], m[2].replace(".svg", "-narrow.svg"))]
+    svgs = [path.read_text(encoding="utf-8") for path in files if path.exists()]
+    svgs = [re.sub(r"<\?xml.*?\?>\s*", "", svg).strip() for svg in svgs]
+    kind = "drawing both" if len(svgs) > 1 else "drawing"
     told = f'role="img" aria-label="{html.escape(m[1])}"'
-    return f'<figure class="drawing" {told}>{svg.strip()}</figure>'
+    return f'<figure class="{kind}" {told}>{"".join(svgs)}</figure>'
 
 
 ALL_CODE = "<label><input type=checkbox id=all-code> Show all code</label>"
 
 
+def on_colab(file):
+    "A link to Colab, and what to run there; nothing while the repository has no address."
+    if not chapters.published: return ""
+    repo = f"{cfg['user']}/{cfg['repo']}"
+    colab = f"https://colab.research.google.com/github/{repo}/blob/{cfg['branch']}/{file}"
+    first = f"(there, first run <code>%pip install git+{chapters.repository}</code>)"
+    return f'<a href="{colab}">Open in Colab</a> <span>{first}</span> · '
+
+
 def bar(stem):
     "The line under a chapter's title: where it comes from and how to have it."
-    repo, name = f"{cfg['user']}/{cfg['repo']}", chapters.module(stem)
-    file = f"nbs/{stem}.ipynb"
-    colab = f"https://colab.research.google.com/github/{repo}/blob/{cfg['branch']}/{file}"
+    name, file = chapters.module(stem), f"nbs/{stem}.ipynb"
     exports = f'exports <a href="reference/{name}.html"><code>{name}</code></a> · '
-    first = f"(there, first run <code>%pip install git+https://github.com/{repo}</code>)"
     return (f'<p class="chapter-bar">Notebook {stem[:2]} · {exports * chapters.exports(stem)}<a '
-            f'href="{file}" download>Download notebook</a> · <a href="{colab}">Open in Colab</a> '
-            f"<span>{first}</span> · {ALL_CODE}</p>")
+            f'href="{file}" download>Download notebook</a> · {on_colab(file)}{ALL_CODE}</p>')
 
 
 def prose(text, above=""):
@@ -93,14 +102,62 @@ def signatures(text, tree, least=5):
     return "\n".join(lines)
 
 
-def folded(cell):
+def parsed(text):
+    "A cell's syntax; None where it is a magic of the shell."
+    try: return ast.parse(text)
+    except SyntaxError: return None
+
+
+def names_of(tree):
+    "What a cell defines; but not methods that it gives to a model, which are for everybody."
+    for node in tree.body:
+        patches = [ast.unparse(d) for d in getattr(node, "decorator_list", ())]
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and "patch" not in patches:
+            yield node.name
+        if isinstance(node, ast.Assign):
+            yield from (ast.unparse(target) for target in node.targets)
+
+
+def is_shown(cell, text):
+    "Whether a cell is an example: not exported, not hidden, not only tests."
+    hidden = re.search(r"^#\|\s*(exports?|hide)\b", text, re.M)
+    if cell["cell_type"] != "code" or hidden: return False
+    return bool(tree := parsed(text)) and (bool(cell["outputs"]) or not n_checks(tree))
+
+
+@cache
+def in_use(stem):
+    "Names that a reader of a chapter meets: of `import scvae`, and those that its examples call."
+    cells = [(c, "".join(c["source"])) for c in chapters.read(stem)["cells"]]
+    shown = [ast.walk(parsed(text)) for cell, text in cells if is_shown(cell, text)]
+    names = {n.id for nodes in shown for n in nodes if isinstance(n, ast.Name)}
+    return names | set(import_module("scvae").__all__)
+
+
+def is_helper(tree, stem):
+    "Whether a cell of a page to use holds only what serves other functions."
+    names = [*names_of(tree)]
+    for_all = any(n.startswith("SCVAE.") for n in names) or {*names} & in_use(stem)
+    return stem in chapters.parts()["Use"] and bool(names) and not for_all
+
+
+def told(tree):
+    "What a cell defines, in a line."
+    first = next((n for n in tree.body if hasattr(n, "name")), None)
+    names = ", ".join(names_of(tree))
+    said = ast.get_docstring(first) if first else None
+    return f"{names}: {said.splitlines()[0]}" if said else names
+
+
+def folded(cell, stem):
     "A code cell as one or two: tests are a line, of what is exported one sees the signature first."
     text, tags = cell["source"], cell["metadata"]["tags"]
-    try: tree = ast.parse(text)
-    except SyntaxError: return [cell]    # a magic of the shell
+    if not (tree := parsed(text)): return [cell]
     fold = lambda said: dict(cell["metadata"], tags=[*tags, "hide-input"], mystnb=dict(
         cell["metadata"]["mystnb"], code_prompt_show=said, code_prompt_hide=said))
     if not cell["outputs"] and all(is_plumbing(node) for node in tree.body): return []
+    if "export" in tags and not cell["outputs"] and is_helper(tree, stem):
+        return [dict(cell, metadata=fold(told(tree)))]
     if "export" in tags and (short := signatures(text, tree)) != text:
         above = dict(cell, source=short, id=cell["id"] + "-signature", outputs=[])
         above["metadata"] = dict(cell["metadata"], tags=[*tags, "signature"])
@@ -111,7 +168,7 @@ def folded(cell):
     return [cell]
 
 
-def code_cells(cell, heading, before):
+def code_cells(cell, stem, heading, before):
     "A code cell without its `#|` lines, folded; none where they hide it."
     text = "".join(cell["source"])
     flags = dict(re.findall(r"^#\|\s*([\w-]+):?[ ]*(.*)$", text, re.M))
@@ -123,7 +180,7 @@ def code_cells(cell, heading, before):
     meta = {"tags": tags, "mystnb": {"image": {"alt": alt}}}
     if said: meta["mystnb"]["figure"] = {"caption": re.sub(r"([\\`*_\[\]$<>])", r"\\\1", alt)}
     text = re.sub(r"^#\|.*\n?", "", text, flags=re.M).strip()
-    return folded(dict(cell, source=text, metadata=meta))
+    return folded(dict(cell, source=text, metadata=meta), stem)
 
 
 def chapter(stem):
@@ -131,7 +188,7 @@ def chapter(stem):
     nb, cells, heading, before = chapters.read(stem), [], "", ""
     for cell in nb["cells"]:
         text = "".join(cell["source"])
-        if cell["cell_type"] == "code": cells += code_cells(cell, heading, before)
+        if cell["cell_type"] == "code": cells += code_cells(cell, stem, heading, before)
         else:
             heading = ([heading] + re.findall(r"^#+ (.+)$", text, re.M))[-1].replace("`", "")
             before = text.split("\n\n")[-1]
@@ -203,7 +260,7 @@ def card(text):
     said = re.search(r"<title>(.*?)</title>.*?</h1>\s*<blockquote>\s*<div><p>(.*?)</p>", text, re.S)
     if not said: return text
     plain = lambda x: html.escape(html.unescape(" ".join(re.sub(r"<[^>]+>", "", x).split())))
-    image = f"{cfg['doc_host']}{cfg['doc_baseurl']}/_images/donors.png"
+    image = f"{chapters.site_address}_images/donors.png"
     told = {"og:title": plain(said[1]), "og:description": plain(said[2]), "og:image": image}
     tags = [f'<meta property="{name}" content="{value}">' for name, value in told.items()]
     tags.append(f'<meta name="description" content="{told["og:description"]}">')

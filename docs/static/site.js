@@ -25,9 +25,10 @@ const data = name => new Promise((done, failed) => {
   document.head.append(script);
 });
 const legend = (types, colors) => make("ul", {class: "legend"}, ...types.map((t, i) => make("li", {}, make("i", {style: `background:${colors[i]}`}), t)));
-const fit = canvas => {  // as many pixels as the screen shows
+const fit = (canvas, tall = 1) => {  // as many pixels as the screen shows
   const size = Math.round(canvas.clientWidth * devicePixelRatio);
-  if (canvas.width !== size) canvas.width = canvas.height = size;
+  const height = Math.round(tall * size);
+  if (canvas.width !== size || canvas.height !== height) { canvas.width = size; canvas.height = height; }
   return canvas.getContext("2d");
 };
 const round = (x, digits = 2) => Number(x).toFixed(digits);
@@ -52,8 +53,9 @@ function chart({title, series, at, low, high, ticks, height = 105, digits = 0}) 
 async function slider(box) {
   const page = await data("slider"), runs = page.runs, last = runs.length - 1, start = Math.max(0, runs.findIndex(r => r.beta === 0.15));
   const input = make("input", {type: "range", min: "0", max: String(last), step: "1", value: String(start), id: "beta-knob", "aria-describedby": "beta-said"});
+  const ticks = make("ul", {class: "ticks", "aria-hidden": "true"}, ...runs.map((r, i) => make("li", {onclick: () => { input.value = String(i); show(i); }}, make("span", {}, String(r.beta)))));
   const said = make("p", {class: "said", id: "beta-said", "aria-live": "polite"}), canvas = make("canvas", {role: "img"}), charts = make("div");
-  box.replaceChildren(make("div", {class: "knob"}, make("label", {for: "beta-knob"}, "beta"), input, said),
+  box.replaceChildren(make("div", {class: "knob"}, make("label", {for: "beta-knob"}, "beta"), input, ticks, said),
     make("div", {class: "row"}, make("div", {}, canvas, legend(page.types, page.colors)), charts));
   box.classList.add("play");
   const ends = run => ({recon: run.recon.at(-1), kl: run.kl.at(-1)});
@@ -78,6 +80,7 @@ async function slider(box) {
   function show(i) {
     const run = runs[i], e = ends(run);
     said.textContent = `beta ${run.beta} (ELBO units): reconstruction error ${round(e.recon, 0)} and KL ${round(e.kl, 1)} nats per cell, ${used(run)} of ${run.spread.length} latents in use, ARI ${round(ari[i].kmeans)} by k-means and ${round(ari[i].leiden)} by Leiden.`;
+    [...ticks.children].forEach((t, k) => t.style.fontWeight = k === i ? "700" : "400");
     canvas.setAttribute("aria-label", `UMAP of the latents at beta ${run.beta}, coloured by ${page.types.length} types`);
     input.setAttribute("aria-valuetext", `beta ${run.beta}`);
     charts.replaceChildren(
@@ -134,17 +137,20 @@ async function walk(box) {
   box.replaceChildren(make("div", {}, ...buttons, again, any), make("div", {class: "row"}, make("div", {}, canvas, tip, legend(page.types, page.colors)), make("div", {}, said, width, wide, knob, panel)));
   box.classList.add("play");
 
-  const at = (i, s) => [(.03 + .94 * xy[2 * i] / 999) * s, (.97 - .94 * xy[2 * i + 1] / 999) * s];
+  const highest = xy.reduce((m, v, k) => k % 2 ? Math.max(m, v) : m, 0), tall = .06 + .94 * highest / 999;  // the map ends where the cells end
+  canvas.style.aspectRatio = String(1 / tall);
+  const at = (i, s) => [(.03 + .94 * xy[2 * i] / 999) * s, (tall - .03 - .94 * xy[2 * i + 1] / 999) * s];
   const base = document.createElement("canvas");
-  const ink = () => "#111";  // the map is light in dark mode too: types keep their colours
+  const ink = () => "#111";
   function paint() {
-    const g = fit(canvas), s = canvas.width, r = Math.max(1.2, s / 330);
-    if (base.width !== s) {  // the cells themselves are drawn once
-      base.width = base.height = s;
+    const g = fit(canvas, tall), s = canvas.width, r = Math.max(1.2, s / 330);
+    if (!s) return;  // not laid out yet
+    if (base.width !== s || base.height !== canvas.height) {  // the cells themselves are drawn once
+      base.width = s; base.height = canvas.height;
       const b = base.getContext("2d");
       for (let i = 0; i < n; i++) { b.fillStyle = page.colors[type[i]]; b.beginPath(); b.arc(...at(i, s), r, 0, 7); b.fill(); }
     }
-    g.clearRect(0, 0, s, s);
+    g.clearRect(0, 0, s, canvas.height);
     g.globalAlpha = .55; g.drawImage(base, 0, 0); g.globalAlpha = 1;
     g.strokeStyle = ink(); g.lineWidth = Math.max(1.5, s / 300);
     const ring = (i, size) => { g.beginPath(); g.arc(...at(i, s), size * r, 0, 7); g.stroke(); };
@@ -155,13 +161,17 @@ async function walk(box) {
     if (hover !== null) { g.lineWidth = 1.5; ring(hover, 3.5); }
   }
   function profile(a, b, names) {  // two rows of bars a gene: left is below the average of all cells, right above
-    const W = 340, row = 17, left = 120, top = 30, H = top + row * G + 16, mid = left + (W - left) * .3, unit = (W - left) * .7 / 4, svg = drawn("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Sixteen genes: ${names.join(" and ")}`});
+    const starts = page.highest.map((t, j) => t !== page.highest[j - 1]), heads = starts.filter(Boolean).length;
+    const W = 340, row = 15, left = 84, top = 30, H = top + row * (G + heads) + 16, mid = left + (W - left) * .3, unit = (W - left) * .7 / 4, svg = drawn("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Sixteen genes: ${names.join(" and ")}`});
     svg.append(drawn("rect", {x: left, y: 4, width: 10, height: 10, fill: BLUE}), drawn("text", {x: left + 14, y: 13}, names[0]), drawn("rect", {x: left, y: 17, width: 10, height: 6, fill: ORANGE}), drawn("text", {x: left + 14, y: 25}, names[1]));
     svg.append(drawn("path", {d: `M${mid} ${top}V${H - 14}`, class: "axis"}));
+    let line = 0;  // a line for each type, then one for each of its genes
     page.genes.forEach((g, j) => {
-      const y = top + row * j;
-      svg.append(drawn("text", {x: left - 4, y: y + 12, "text-anchor": "end", class: "soft", style: "font-size:9.5px"}, `${g} ${page.types[page.highest[j]].slice(0, 11)}`), drawn("rect", {x: left - 3, y: y + 2, width: 3, height: 13, fill: page.colors[page.highest[j]]}));
-      [[a[j], BLUE, 3, 6], [b[j], ORANGE, 9, 5]].forEach(([v, color, dy, h]) => { const w = Math.min(Math.abs(v), v < 0 ? 1.5 : 4) * unit; svg.append(drawn("rect", {x: v < 0 ? mid - w : mid, y: y + dy, width: w, height: h, fill: color})); });
+      const color = page.colors[page.highest[j]];
+      if (starts[j]) { const y = top + row * line++; svg.append(drawn("rect", {x: 0, y: y + 3, width: 9, height: 9, fill: color}), drawn("text", {x: 13, y: y + 12, style: "font-size:10.5px"}, `highest in ${page.types[page.highest[j]]}`)); }
+      const y = top + row * line++;
+      svg.append(drawn("text", {x: left - 7, y: y + 11, "text-anchor": "end", class: "soft", style: "font-size:10px"}, g), drawn("rect", {x: left - 3, y: y + 1, width: 3, height: row, fill: color}));
+      [[a[j], BLUE, 2, 6], [b[j], ORANGE, 8, 5]].forEach(([v, color, dy, h]) => { const w = Math.min(Math.abs(v), v < 0 ? 1.5 : 4) * unit; svg.append(drawn("rect", {x: v < 0 ? mid - w : mid, y: y + dy, width: w, height: h, fill: color})); });
     });
     svg.append(drawn("text", {x: W, y: H - 3, "text-anchor": "end", class: "soft"}, "standard deviations from the average cell"));
     return svg;
@@ -179,7 +189,6 @@ async function walk(box) {
     paint();
   }
   function go() {
-    if (second === null) { path = []; said.textContent = `From ${says(first)}. Now choose the cell to walk to.`; panel.replaceChildren(); return paint(); }
     const a = latents(first), b = latents(second);
     path = Array.from({length: STEPS + 1}, (_, k) => { const z = Float32Array.from(a, (v, d) => v + (b[d] - v) * k / STEPS); return {near: nearest(z), out: decode(z)}; });
     along();
@@ -196,14 +205,18 @@ async function walk(box) {
     if (mode === "like") { first = i; generate(); }
     else { second = i; knob.value = String(STEPS / 2); go(); }
   }
+  const another = () => {  // a cell of another type, so that there is a walk to begin with
+    const counts = page.types.map((_, t) => t === type[first] ? 0 : type.reduce((k, v) => k + (v === t), 0));
+    return type.indexOf(counts.indexOf(Math.max(...counts)));
+  };
   function become(m) {
-    mode = m; second = null; knob.value = "0"; path = []; step = 0;
+    mode = m; second = another(); knob.value = String(STEPS / 2); path = []; step = 0;
     buttons.forEach(b => b.setAttribute("aria-pressed", String(b.dataset.mode === m)));
     knob.hidden = m !== "walk"; [again, wide, width].forEach(e => e.hidden = m === "walk");
     m === "like" ? generate() : go();
   }
   const under = e => {
-    const b = canvas.getBoundingClientRect(), x = (e.clientX - b.left) / b.width, y = (e.clientY - b.top) / b.height;
+    const b = canvas.getBoundingClientRect(), x = (e.clientX - b.left) / b.width, y = (e.clientY - b.top) / b.width;
     let best = 0, least = Infinity;
     for (let i = 0; i < n; i++) { const [u, v] = at(i, 1), d = (u - x) ** 2 + (v - y) ** 2; if (d < least) [least, best] = [d, i]; }
     return best;
@@ -241,6 +254,8 @@ for (const [name, run] of [["slider", slider], ["walk", walk]])
 
 // --- the switch that opens all code; remembered where the browser allows it ---
 {
+  const scrolls = () => { for (const pre of document.querySelectorAll("article pre")) if (pre.scrollWidth > pre.clientWidth) pre.tabIndex = 0; };
+  scrolls();  // by keyboard too
   const box = document.getElementById("all-code"), place = "scvae-all-code";
   const remembered = () => { try { return localStorage.getItem(place) === "1"; } catch { return false; } };
   function open(all) {
