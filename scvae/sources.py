@@ -805,7 +805,8 @@ def _make_plain(adata):
 # %% ../nbs/82_sources.ipynb #734afc00
 def _as_loaded(adata, path):
     "Bring an AnnData that was read from `path` into the form that every loader returns."
-    if adata.X is None and adata.raw is None and not len(adata.layers): raise Unreadable(
+    places = adata.layers, adata.obsm   # those that were streamed have latents, and no counts
+    if adata.X is None and adata.raw is None and not any(map(len, places)): raise Unreadable(
         f"{path} has no X, no raw and no layers, or is no AnnData: read it yourself, "
         "put the counts into adata.X, and write it again")
     _make_plain(adata)
@@ -829,9 +830,10 @@ def _short_name(path):
 
 # %% ../nbs/82_sources.ipynb #b98eb3e8
 def _with_matrix(adata):
-    "An AnnData that has a matrix: itself, or a layer or the raw part of one that has no X."
+    "An AnnData that has a matrix: itself, or one that it has in place of X."
     if adata.X is not None: return adata
-    return ad.AnnData(next(iter(adata.layers.values())) if len(adata.layers) else adata.raw.X)
+    raw = [] if adata.raw is None else [adata.raw.X]
+    return ad.AnnData(next(iter([*adata.layers.values(), *raw, *adata.obsm.values()])))
 
 def _origin(adata, path):
     "What an AnnData is and where it came from; a file that we wrote says part of it itself."

@@ -1,7 +1,9 @@
 "Cells that memory does not hold: the same model, little memory, nothing lost."
 import errno, os, signal, subprocess, sys, time
 import h5py, numpy as np, pytest
+from typer.testing import CliRunner
 import scvae
+from scvae import cli
 from scvae.streaming import Scratch, opened, sample, source_of, statistics, write_synthetic
 
 QUICK = dict(n_top_genes=60, n_latent=3, hidden=(16,), epochs=2, progress=False, device="cpu")
@@ -233,6 +235,30 @@ def test_the_shell_streams_batches_of_two_columns(path, tmp_path):
     assert code == 2 and "no obs column 'chip'" in said
     code, said = shell("fit", path, path, "-o", tmp_path/"other", *quick, "--update")
     assert code == 2 and "--update adds the latents to one file, and 2 are given" in said
+
+
+def called(*args):
+    "The same in this process, which costs no start."
+    done = CliRunner().invoke(cli.app, list(map(str, args)), prog_name="scvae")
+    return done.exit_code, done.output
+
+
+def test_a_streamed_run_serves_without_a_copy_of_the_counts(path, tmp_path):
+    "Its cells have latents and no counts: they can be scored, mapped to and learned from."
+    other = tmp_path/"other.h5ad"
+    write_synthetic(other, n_cells=300, n_genes=200, n_types=3, depth=300., random_state=1)
+    run, quick = tmp_path/"run", ["--epochs", 2, "--n-top-genes", 60, "--no-report", "--stream"]
+    for line in (["fit", path, "-o", run, *quick], ["score", run, "--label", "type"],
+                 ["encode", run, other, "-o", tmp_path/"placed.h5ad", "--stream"],
+                 ["map", run, other, "-o", tmp_path/"mapped.h5ad"],
+                 ["transfer", run, tmp_path/"placed.h5ad", "--label", "type", "--use-rep",
+                  "X_scvae", "-o", tmp_path/"named.h5ad"]):
+        code, said = called(*line)
+        assert code == 0, (line, said)
+    assert scvae.load(run/"adata.h5ad").X is None
+    assert "type_predicted" in scvae.load(tmp_path/"named.h5ad").obs
+    code, said = called("encode", run, run/"adata.h5ad", "-o", tmp_path/"x.h5ad")
+    assert code == 2 and "the file has no X; raw counts are needed" in said
 
 
 @pytest.mark.parametrize("said", ["a word", np.array([1, 2]), 3, {"labels": 5}, {"labels": [[1]]}],
