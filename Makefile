@@ -34,7 +34,7 @@ test: .venv/ready
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
 lab: .venv/ready
-	@$(BIN)/jupyter lab nbs
+	@MATPLOTLIBRC=$(CURDIR)/scvae/templates/scvae.mplstyle $(BIN)/jupyter lab nbs
 
 readme: .venv/ready
 	@$(BIN)/python tools/readme.py

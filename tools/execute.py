@@ -3,7 +3,7 @@
 python tools/execute.py                      all notebooks
 python tools/execute.py 02_model index       some
 python tools/execute.py --stamp-only NAME    its outputs are known to be of its present code"""
-import argparse, ast, hashlib, json, re, subprocess, sys
+import argparse, ast, hashlib, json, os, re, resource, subprocess, sys
 from pathlib import Path
 from chapters import codes, notebooks, root
 
@@ -33,22 +33,30 @@ def execute(nb):
     from nbclient import NotebookClient
     skipped = [c for c in nb.cells if re.search(r"^#\|\s*eval:\s*false", c.source, re.M)]
     for cell in skipped: cell.cell_type = "raw"
+    os.environ["MATPLOTLIBRC"] = str(root/"scvae/templates/scvae.mplstyle")  # one style for all
     place = {"metadata": {"path": str(root/"nbs")}}
     NotebookClient(nb, timeout=None, kernel_name="python3", resources=place).execute()
     for cell in skipped: cell.cell_type = "code"
+
+
+def seconds():
+    "What the kernels have worked so far, on all cores together."
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def refresh(name, stamp_only):
     "One notebook, from its code to its file."
     import nbformat
     path = root/f"nbs/{name}.ipynb"
-    nb = nbformat.read(path, 4)
+    nb, before = nbformat.read(path, 4), seconds()
     if not stamp_only: execute(nb)
     nb.metadata["scvae"] = stamp(name)
     nbformat.write(nb, path)
     clean = Path(sys.executable).with_name("nbdev_clean")
     subprocess.run([clean, "--fname", path], cwd=root, check=True)
-    print(name, "stamped" if stamp_only else "executed", flush=True)
+    worked = f"executed, {seconds() - before:.0f} s of work"
+    print(name, "stamped" if stamp_only else worked, flush=True)
 
 
 if __name__ == "__main__":

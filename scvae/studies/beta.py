@@ -14,6 +14,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from ..colors import called
 from ..docments import document
 from ..objective import linear_vae
 from .recipes import FIRST, recipe
@@ -48,7 +49,7 @@ def plot_recipes(
     axes = panels(len(clusterers), width=9, height=1 + 0.34 * len(names))
     for ax, clusterer in zip(axes, clusterers):
         plot_seeds(ax, rows[rows.clusterer == clusterer], names, claimed)
-        ax.set(title=clusterer, xlabel=f"ARI with {label}")
+        ax.set(title=called(clusterer), xlabel=f"ARI with {label}")
     axes[0].legend(fontsize=8)
     return axes
 
@@ -69,7 +70,8 @@ def name_lines(
     names,  # of the lines, top to bottom
 ):
     "Give each line of a figure its name."
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    ax.set_yticks(range(len(names)), [*map(called, names)])
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
 
 # %% ../../nbs/33_beta.ipynb #0a207381
@@ -165,7 +167,7 @@ def plot_curves(
     for (i, j), ax in np.ndenumerate(axes):
         plot_range(ax, losses[list(LOSSES)[i]].agg(["mean", "min", "max"]).loc[recipes[j]])
     for column, name in zip(axes.T, recipes):
-        column[0].set_title(name, fontsize=10)
+        column[0].set_title(called(name), fontsize=10)
         column[-1].set_xlabel("epoch")
     for ax, text in zip(axes[:, 0], LOSSES.values()): ax.set_ylabel(text)
     return axes
@@ -227,7 +229,7 @@ def sweep_panels(
     for ax, name in zip(axes, PANELS.values()):
         ax.set(xscale="log", ylabel=name, xlabel=UNITS[unit])
     axes[0].set_ylabel(f"ARI with {label}")
-    axes[2].set(yscale="symlog", ylim=(0, None))
+    axes[2].set_yscale("symlog")
     return axes
 
 # %% ../../nbs/33_beta.ipynb #6e9c3380
@@ -244,6 +246,7 @@ def plot_sweep(
         some = rows[rows.n_genes == n]
         plot_measured(axes, some, unit, color=f"C{i}", label=f"{n} genes")
         plot_theory(axes, lam, 1 if unit == "beta_elbo" else 2 / n, f"C{i}")
+    axes[2].set_ylim(0, None)   # now that it has seen all values
     axes[0].legend(fontsize=8, frameon=False, loc="lower left")
     return axes
 
@@ -283,7 +286,8 @@ def plot_unreported(
     if ax is None: ax, = panels(1, width=7, height=0.9 + 0.5 * len(names))
     for (clusterer, epoch), some in rows.groupby(["clusterer", "epochs"]):
         lines, look = some.setting.map(names.index), look_of(clusterer, epoch)
-        ax.plot(some.ari, lines + ASIDE[clusterer], label=f"{clusterer}, {epoch} epochs", **look)
+        look["label"] = f"{called(clusterer)}, {epoch} epochs"
+        ax.plot(some.ari, lines + ASIDE[clusterer], **look)
     ax.axvline(CLAIMED["beta_capped"], color="C1", ls="--", label="founding study")
     ax.set_xlabel(f"ARI with {label}")
     name_lines(ax, names)

@@ -11,6 +11,7 @@ __all__ = ['REMEDIES', 'COUNTS', 'RECIPES', 'LINES', 'STYLES', 'LOOKS', 'LEGEND'
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from ..colors import called
 from ..docments import document
 from ..objective import linear_vae
 from .beta import name_lines, panels, plot_range
@@ -55,10 +56,10 @@ def plot_kl(
 ) -> np.ndarray:  # axes
     "KL over training: the mean of the seeds, and their range."
     named = curves.merge(rows.drop_duplicates("key")[["key", "recipe"]], on="key")
-    by_epoch = named.groupby(["recipe", "epoch"]).kl.agg(["mean", "min", "max"])
+    kl = named.groupby(["recipe", "epoch"]).kl.agg(["mean", "min", "max"])
     axes = panels(len(groups), width=3.6 * len(groups), height=4)
     for ax, (title, names) in zip(axes, groups.items()):
-        for name in names: plot_range(ax, by_epoch.loc[name], label=name, **STYLES[remedy_of(name)])
+        for n in names: plot_range(ax, kl.loc[n], label=called(n), **STYLES[remedy_of(n)])
         kl_axes(ax, title)
     axes[0].set_ylabel("KL (nats per cell)")
     return axes

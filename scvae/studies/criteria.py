@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 from tqdm.auto import tqdm
+from ..colors import called
 from ..docments import document
 
 # %% ../../nbs/41_criteria.ipynb #d77a511b
@@ -182,7 +183,7 @@ def plot_correlations(
         color = "white" if abs(v) > 0.7 else "black"
         ax.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=8, color=color)
     ax.set_xticks(range(n_columns), table.columns, rotation=20, ha="right")
-    ax.set_yticks(range(n_rows), table.index)
+    ax.set_yticks(range(n_rows), [*map(called, table.index)])
     return ax
 
 # %% ../../nbs/41_criteria.ipynb #84d6ec7f

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy import stats
+from ..colors import called
 from ..docments import document
 from ..objective import beta_at, elbo_beta
 from .recipes import FIRST, recipe
@@ -53,7 +54,8 @@ def plot_weights(
         aside, look = 1 + ASIDE[clusterer] / 5, LOOKS[clusterer] | dict(color=color, ms=5)
         mean = some.groupby("gene_weight").ari.mean()
         ax.plot(some.gene_weight * aside, some.ari, alpha=0.4, ls="", **look)
-        ax.plot(mean.index * aside, mean, ls=LINES[clusterer], label=clusterer, **look)
+        look |= dict(ls=LINES[clusterer], label=called(clusterer))
+        ax.plot(mean.index * aside, mean, **look)
     weight_axis(ax, sorted(set(rows.gene_weight)))
     ax.set_ylabel(f"ARI with {label}")
     return ax
@@ -127,7 +129,8 @@ def plot_differences(
     for clusterer, (y, (a, b)) in product(LOOKS, enumerate(pairs.values())):
         difference = paired_difference(rows, a, b, label, clusterer)
         plot_difference(ax, difference, y + ASIDE[clusterer], color, **LOOKS[clusterer])
-    for clusterer, look in LOOKS.items(): ax.plot([], [], color="black", label=clusterer, **look)
+    for clusterer, look in LOOKS.items():
+        ax.plot([], [], color="black", label=called(clusterer), **look)
     ax.set_xlabel(f"difference in ARI, {label}")
     name_lines(ax, list(pairs))
     return ax
@@ -209,7 +212,7 @@ def plot_selection(
                            sharey="row", layout="constrained", squeeze=False)
     for (i, j), ax in np.ndenumerate(axes):
         plot_methods(ax, rows[(rows.label == labels[i]) & (rows.clusterer == list(LOOKS)[j])])
-    for ax, clusterer in zip(axes[0], LOOKS): ax.set_title(clusterer)
+    for ax, clusterer in zip(axes[0], LOOKS): ax.set_title(called(clusterer))
     for ax, label in zip(axes[:, 0], labels): ax.set_ylabel(f"ARI with {label}")
     for ax in axes[-1]: ax.set_xlabel("genes kept")
     axes[0, 0].legend(frameon=False)

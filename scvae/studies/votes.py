@@ -21,6 +21,7 @@ from pathlib import Path
 from scipy.stats import norm, rankdata
 from sklearn.metrics import silhouette_samples
 from tqdm.auto import tqdm
+from ..colors import called
 from ..docments import document
 
 # %% ../../nbs/40_votes.ipynb #83f271a7
@@ -76,7 +77,7 @@ def plot_by_runs(
                              sharey="row", layout="constrained", squeeze=False)
     for (label, clusterer), ax in zip(product(labels, ("kmeans", "leiden")), axes.flat):
         draw_by_runs(ax, rows[(rows.label == label) & (rows.clusterer == clusterer)])
-        ax.set_title(f"{label}, {clusterer}")
+        ax.set_title(f"{label}, {called(clusterer)}")
     return axes
 
 # %% ../../nbs/40_votes.ipynb #ac24ee4b
@@ -531,7 +532,8 @@ def with_score_names(
     "Rows by score, with the `name` that a figure calls each score by."
     order = {score: i for i, score in enumerate(SCORE_NAMES)}
     table = table.sort_values("score", key=lambda s: s.map(order), kind="stable")
-    clustering = ("\n" + table.clustering).where(table.clustering != "", "")
+    said = table.clustering.str.split().map(lambda words: " ".join(map(called, words)))
+    clustering = ("\n" + said).where(said != "", "")
     return table.assign(name=table.score.map(SCORE_NAMES) + clustering)
 
 # %% ../../nbs/40_votes.ipynb #54a938e9
