@@ -59,6 +59,15 @@ def prose(text, above=""):
     return re.sub(r"\A# .+\n+(> .+\n?)*", lambda m: f"{m[0]}\n{above}\n\n", text) if above else text
 
 
+def parts_only(cell):
+    "The front page's list of parts without their pages, which the sidebar has."
+    one = r"^- \*\*([\w ]+)\*\*\. (.+?): \[[^\]]+\]\((\w+\.ipynb)\).*$"
+    for output in cell["outputs"]:
+        if text := "".join(output.get("data", {}).get("text/markdown", "")):
+            shorter = re.sub(one, r"- **[\1](\3)**. \2.", text, flags=re.M)
+            output["data"] = output["data"] | {"text/markdown": shorter}
+
+
 def alt_text(code, heading, before):
     "What a figure shows, for those who do not see it: its titles and axes, else the prose before."
     texts = r"""(?:title|[xy]label)\s*[=(]\s*f?(["'])(.*?)\1"""
@@ -145,7 +154,7 @@ def told(tree):
     "What a cell defines, in a line."
     first = next((n for n in tree.body if hasattr(n, "name")), None)
     names = ", ".join(names_of(tree))
-    said = ast.get_docstring(first) if first else None
+    said = ((first and ast.get_docstring(first)) or "").replace("`", "")
     return f"{names}: {said.splitlines()[0]}" if said else names
 
 
@@ -188,6 +197,7 @@ def chapter(stem):
     nb, cells, heading, before = chapters.read(stem), [], "", ""
     for cell in nb["cells"]:
         text = "".join(cell["source"])
+        if stem == "index" and cell["cell_type"] == "code": parts_only(cell)
         if cell["cell_type"] == "code": cells += code_cells(cell, stem, heading, before)
         else:
             heading = ([heading] + re.findall(r"^#+ (.+)$", text, re.M))[-1].replace("`", "")
