@@ -108,6 +108,14 @@ def test_the_citation_names_this_version():
     assert (chapters.repository in text) == chapters.published
 
 
+UNTIMED = {"42_donors", "43_speed", "46_faults", "47_representation", "48_integration", "49_jobs"}
+
+
+@pytest.mark.parametrize("stem", sorted(set(chapters.parts()["Study"]) - UNTIMED))
+def test_a_study_says_how_long_it_takes(stem):
+    assert "this page takes about" in prose(stem)
+
+
 tasks = (root/"docs/tasks.md").read_text(encoding="utf-8")
 
 
