@@ -337,7 +337,9 @@ def test_search_finds(browser, base, word):
     if "_" in word: assert f".{word}" in found, found
 
 
-@pytest.mark.parametrize("task", ["transfer labels", "impute", "rare cell types", "marker genes"])
+@pytest.mark.parametrize("task", [
+    "transfer labels", "impute", "rare cell types", "marker genes", "differential expression",
+    "annotation", "doublets", "seurat", "install", "gpu", "counts in raw", "batches"])
 def test_search_finds_tasks_first(browser, base, task):
     browser.open(f"{base}search.html?q={task.replace(' ', '+')}")
     browser.until(f"{RESULTS}.length > 0")
