@@ -108,7 +108,7 @@ def test_the_citation_names_this_version():
     assert (chapters.repository in text) == chapters.published
 
 
-UNTIMED = {"42_donors", "43_speed", "46_faults", "47_representation", "48_integration", "49_jobs"}
+UNTIMED = {"43_speed", "47_representation", "48_integration", "49_jobs"}
 
 
 @pytest.mark.parametrize("stem", sorted(set(chapters.parts()["Study"]) - UNTIMED))
