@@ -135,10 +135,7 @@ def test_every_figure_says_what_it_shows(parsed):
     assert silent == [], "titles say nothing: start the cell with #| fig-alt"
 
 
-LATER = {"22_streaming.html"}  # captions are on their way
-
-
-@pytest.mark.parametrize("page", [p for p in chapters if p not in LATER])
+@pytest.mark.parametrize("page", chapters)
 def test_every_figure_has_a_caption(parsed, page):
     text = (site/page).read_text(encoding="utf-8")
     assert text.count("<figcaption") >= len([i for p, i in figures(parsed) if p == page])

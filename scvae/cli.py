@@ -7,13 +7,13 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'OutFile', 'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite',
            'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
            'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
-           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer', 'Scored',
-           'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown', 'RunCells', 'Page',
-           'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets', 'Storage',
-           'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder', 'Check',
-           'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of', 'as_words',
-           'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed', 'show',
-           'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
+           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'A_PART', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer',
+           'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown', 'RunCells',
+           'Page', 'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets',
+           'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder',
+           'Check', 'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of',
+           'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed',
+           'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
            'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of',
            'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text',
            'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours',
@@ -25,9 +25,10 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
            'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
            'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
-           'generated', 'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command',
-           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed',
-           'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into',
+           'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts', 'write_generated',
+           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
+           'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed', 'add_types',
+           'types_given', 'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into',
            'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text',
            'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding',
            'summaries']
@@ -35,6 +36,7 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
+from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typer.core import TyperGroup
@@ -364,7 +366,9 @@ def hdf5(
     import h5py
     with Noting(path, {"w": "w+", "r+": "r+"}[mode]) as file:
         try:
-            with h5py.File(file, mode) as f: yield f
+            with h5py.File(file, mode) as f:
+                f.noting = file   # for those who write much, to see whether it can be written
+                yield f
         except Exception:
             if file.error is None: raise
         if file.error: raise file.error from None
@@ -1087,17 +1091,22 @@ def training_rate(
         fit(anndata.AnnData(X), callback=tick, progress=False, **settings | own)
     return (ends[1] - ends[0]) / n_cells
 
-# %% ../nbs/19_cli.ipynb #58250ac6
+# %% ../nbs/19_cli.ipynb #99d68b9c
 GUESSED = {"cluster": (5, 2e-3), "report": (25, 4e-3)}  # seconds, and seconds a cell: no rows
 
+# %% ../nbs/19_cli.ipynb #58250ac6
 def seconds_ahead(
     wanted,   # Wanted
     n_cells,  # in all
     n_genes,  # of the cells
+    streamed=False,  # whether their clusters and report are those of a sample
 ) -> dict:    # step -> seconds
     "About how long each step will take."
+    from scvae.streaming import MOST_CLUSTERED
+    most = dict(cluster=MOST_CLUSTERED, report=10**4) if streamed else {}   # as of `sample`
     s, width = wanted.settings, min(wanted.settings["n_top_genes"] or n_genes, n_genes)
-    took = {step: once + each * n_cells for step, (once, each) in GUESSED.items()}
+    took = {step: once + each * min(n_cells, most.get(step, n_cells))
+            for step, (once, each) in GUESSED.items()}
     took["train"] = training_rate(s, min(640, n_cells), width) * n_cells * s["epochs"]
     return {step: took[step] for step in steps_of(wanted)}
 
@@ -1113,12 +1122,13 @@ def as_time(
 def say_ahead(
     wanted,  # Wanted
     *shape,  # cells, genes
+    streamed=False,  # as in `seconds_ahead`
 ):
     "Say about how long all will take; a fit that cannot be tried says nothing here."
     from scvae.workers import TOGETHER
     if TOGETHER.get(): return   # a trial of one process would leave the others waiting
     with suppress(Exception):
-        took = seconds_ahead(wanted, *shape)
+        took = seconds_ahead(wanted, *shape, streamed)
         each = ", ".join(f"{step} {as_time(seconds)}" for step, seconds in took.items())
         less = wanted.resume or wanted.settings.get("patience")
         say(f"about {as_time(sum(took.values()))}{' or less' if less else ''} in all: {each}")
@@ -1137,7 +1147,7 @@ def fit_on_disk(
     with sources(wanted.cells, wanted.stream, memory, *place) as source:
         if source:
             check_streamed(wanted, source.adata)
-            say_ahead(wanted, *source.adata.shape)
+            say_ahead(wanted, *source.adata.shape, streamed=True)
     begin(wanted, "train")
     return fit(wanted.cells, layer=wanted.layer, checkpoint=checkpoint, **how, **s)
 
@@ -1200,7 +1210,7 @@ def outcome(
     last, Z = vae.history.iloc[-1], adata.obsm["X_scvae"]
     return dict(
         cells=adata.n_obs, genes=adata.n_vars, genes_modelled=len(vae.genes),
-        n_latent=Z.shape[1], epochs=len(vae.history),
+        n_latent=vae.settings["n_latent"], epochs=len(vae.history),
         active_latents=int(used_latents(vae, Z).sum()),
         recon=float(last.recon), kl=float(last.kl),
         clusters=adata.obs["scvae"].value_counts().to_dict())
@@ -1390,7 +1400,7 @@ def encode_command(
         if stays_on_disk(cells, stream, memory, *place):
             found = encode_on_disk(part, vae, cells, least, *place)
         else: found = encode_into(part, vae, cells, layer, round, least)
-    text = ('{out}: {cells} cells, {n_latent} latents in obsm["X_scvae"]; {genes_missing} of the '
+    text = ('{out}: {cells} cells, {n_places} columns in obsm["X_scvae"]; {genes_missing} of the '
             "{genes} genes of the model were missing").format(out=out, **found)
     show(found | dict(out=str(out)), text, as_json)
 
@@ -1419,11 +1429,12 @@ def encoded_of(
     few,      # some of them, AnnData with counts in X
 ) -> dict:
     "What came out."
+    from scvae.fitting import n_places
     from scvae.matching import align
     with warnings.catch_warnings(action="ignore"):  # `encode` has said it
         missing = int(align(few, vae.prep)[1].sum())
-    return dict(cells=n_cells, n_latent=vae.settings["n_latent"], genes=len(vae.genes),
-                genes_missing=missing)
+    return dict(cells=n_cells, n_latent=vae.settings["n_latent"], n_places=n_places(vae),
+                genes=len(vae.genes), genes_missing=missing)
 
 # %% ../nbs/19_cli.ipynb #929f6695
 def layer_on_disk(
@@ -1472,9 +1483,10 @@ def latents_in(
     f,      # h5py.File with tables of cells
     adata,  # the cells
     vae,    # SCVAE
-):          # h5py.Dataset, n_cells x n_latent
-    "Room for latents, as AnnData lays them out."
-    Z = f["obsm"].create_dataset("X_scvae", (adata.n_obs, vae.settings["n_latent"]), "f4")
+):          # h5py.Dataset, n_cells x n_places
+    "Room for places, as AnnData lays them out."
+    from scvae.fitting import n_places
+    Z = f["obsm"].create_dataset("X_scvae", (adata.n_obs, n_places(vae)), "f4")
     Z.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
     return Z
 
@@ -1529,6 +1541,89 @@ def generated(
         if batch is None: told = as_columns(vae, batches)
     return as_new_cells(vae, vae.generate(n, batch=told, random_state=seed), obs)
 
+# %% ../nbs/19_cli.ipynb #e4acd3c7
+A_PART = 10_000  # generated cells that are in memory at once
+
+def seeds_of(
+    n,     # cells
+    seed,  # of everything random
+) -> list: # of cells and seed of each part
+    "In which parts many cells are made."
+    import numpy as np
+    sizes = [min(A_PART, n - at) for at in range(0, n, A_PART)]
+    later = np.random.SeedSequence(seed).generate_state(len(sizes))
+    return list(zip(sizes, [seed, *map(int, later[1:])]))
+
+# %% ../nbs/19_cli.ipynb #227d272c
+def add_rows(
+    X,     # h5py.Dataset that can grow
+    rows,  # array
+):
+    "Add rows to those that are there."
+    X.resize(len(X) + len(rows), 0)
+    X[-len(rows):] = rows
+
+# %% ../nbs/19_cli.ipynb #339254d2
+def rows_into(
+    f,     # h5py.File, new
+    some,  # AnnData, the first of several with the same genes
+):         # function that adds the rows of a matrix
+    "Room for what cells express, as AnnData lays it out."
+    import anndata
+    from scvae.streaming import new_rows
+    anndata.io.write_elem(f, "/", anndata.AnnData(var=some.var, uns=some.uns))
+    if hasattr(some.X, "indptr"): return new_rows(f, some.n_vars).append
+    width = some.n_vars
+    f.pop("X", None)
+    X = f.create_dataset("X", (0, width), "f4", maxshape=(None, width), chunks=(100, width))
+    X.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    return partial(add_rows, X)
+
+# %% ../nbs/19_cli.ipynb #79abd611
+def tables_of(
+    some,    # AnnData, one of the parts
+    tables,  # obs of each part
+):           # AnnData without a matrix
+    "What is known of generated cells that came in parts."
+    import anndata, pandas as pd
+    obs = pd.concat(tables, ignore_index=True).rename(index=lambda i: f"generated_{i}")
+    adata = anndata.AnnData(obs=obs, var=some.var, uns=some.uns)
+    adata.strings_to_categoricals()
+    return adata
+
+# %% ../nbs/19_cli.ipynb #c79456df
+def write_parts(
+    parts,  # yields AnnData with the same genes
+    path,   # .h5ad file
+):          # AnnData: their tables
+    "Write generated cells of which only some are in memory at a time."
+    from anndata.io import write_elem
+    tables, add = [], None
+    with hdf5(path, "w") as f:
+        for some in parts:
+            add = add or rows_into(f, some)
+            add(some.X)
+            tables.append(some.obs)
+            f.flush()
+            if f.noting.error: raise f.noting.error   # HDF5 may crash if it goes on
+        write_elem(f, "obs", (adata := tables_of(some, tables)).obs)
+    return adata
+
+# %% ../nbs/19_cli.ipynb #55c77eb0
+def write_generated(
+    part,  # .h5ad file
+    vae,   # SCVAE
+    n,     # cells
+    *how,  # batch, seed, and whether counts are drawn
+):         # AnnData: their tables, at least
+    "Write new cells from the prior."
+    batch, seed, sample = how
+    make = partial(vae.generate, sample=True) if sample else partial(generated, vae)
+    parts = (make(size, batch, own) for size, own in seeds_of(n, seed))
+    if n > A_PART: return write_parts(parts, part)
+    write_new(adata := next(parts), part)
+    return adata
+
 # %% ../nbs/19_cli.ipynb #c37a99c9
 def generated_like(
     vae,    # SCVAE
@@ -1576,10 +1671,8 @@ def generate_command(
                          "that they are like.")
     with replacing(out, overwrite) as part:
         vae = open_model(run)
-        if like is not None: adata = generated_like(vae, like, n, layer, round, seed, sample)
-        elif sample: adata = vae.generate(n, batch, seed, sample=True)
-        else: adata = generated(vae, n, batch, seed)
-        write_new(adata, part)
+        if like is None: adata = write_generated(part, vae, n, batch, seed, sample)
+        else: write_new(adata := generated_like(vae, like, n, layer, round, seed, sample), part)
     scale, (cells, genes) = adata.uns["scvae"]["scale"], adata.shape
     show(dict(cells=cells, genes=genes, scale=scale, out=str(out)),
          f"{out}: {cells} cells x {genes} genes, {scale}", as_json)
@@ -1680,8 +1773,9 @@ def map_into(
     there, opened = run_cells(run), open_cells(cells, layer, vae.settings["layer"], round, least)
     write_cells(opened, part, add_map(opened, vae, there, round))
     far = None if there is None else float((opened.adata.obs["scvae_distance"] > 1).mean())
-    return dict(cells=opened.adata.n_obs, key=vae.settings["key_added"],
-                n_latent=vae.settings["n_latent"], far=far)
+    key, n_latent = (vae.settings[name] for name in ("key_added", "n_latent"))
+    return dict(cells=opened.adata.n_obs, key=key, n_latent=n_latent,
+                n_places=opened.adata.obsm[key].shape[1], far=far)
 
 # %% ../nbs/19_cli.ipynb #47510b10
 def map_text(
@@ -1689,7 +1783,7 @@ def map_text(
     found,  # from `map_into`
 ) -> str:
     "What came out, for a person."
-    text = '{out}: {cells} cells, {n_latent} latents in obsm["{key}"]'.format(out=out, **found)
+    text = '{out}: {cells} cells, {n_places} columns in obsm["{key}"]'.format(out=out, **found)
     if found["far"] is None: return text
     return f"{text}; {found['far']:.1%} are far from the cells of the run"
 
@@ -1738,7 +1832,7 @@ def reference_for(
     vae = open_model(run)
     opened = open_cells(str(cells[0]), None, vae.settings["layer"], round)
     check_column(opened.adata, label, opened.name)
-    return counted(opened, round), vae
+    return counted_or_placed(opened, round), vae
 
 # %% ../nbs/19_cli.ipynb #8631ed77
 def counted_or_placed(
@@ -1856,6 +1950,7 @@ def report_again(
     "Make the report of a run."
     open_model(run)
     path = cells_of(run, data)
+    if data is None: path = with_counts(run)
     from scvae.reports import check_report
     check_report(path, out, None)
     check_can_write(out)

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .counts import become_own, check_copied, counts_of
 from .docments import document, patch
-from .fitting import SCVAE, axes_of, batches_of, check_axes, laid_out, posterior
+from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
 from .matching import align, batch_names, batch_values, columns_of, memberships, one_hot
 from .train import Cells, Options, losses, minibatches
@@ -88,10 +88,9 @@ def batches_with_new(
 def laid_on(
     vae,    # SCVAE
     query,  # AnnData
-    layer,  # where its counts are
-) -> np.ndarray:  # n_cells x n_latent
+    Z,      # its latents as the network has them, n_cells x n_latent
+) -> np.ndarray:  # the same shape
     "Latents of known and of new batches, laid on the reference if the model has an Overlap."
-    Z = posterior(vae, query, layer)[0]
     if vae.overlap is None: return Z
     batch, n_known = batches_with_new(query, vae)
     return widened(vae.overlap, Z, batch[:, n_known:]).remove(Z, batch)
@@ -159,7 +158,9 @@ def map(self: SCVAE,
     check_copied(query)
     key, there = self.settings["key_added"], None
     if reference is not None: there = latents_in(reference, key, "reference")
-    Z = laid_out(self, laid_on(self.adapt(query, layer) if surgery else self, query, layer))
+    vae = self.adapt(query, layer) if surgery else self
+    Z, seen = embedded_of(vae, query, layer)
+    Z = laid_out(vae, laid_on(vae, query, Z), seen)
     query.obs, query.obsm[key] = with_distance(query.obs, there, Z), Z
     return query
 

@@ -286,7 +286,7 @@ def plot_loadings(
     ax=None,     # axes to draw on
 ):  # the axes
     "The genes that rise and fall most with a latent"
-    table = vae.latent_loadings()
+    table = vae.latent_loadings().filter(like="latent_")
     if not 0 <= latent < table.shape[1]:
         raise ValueError(f"latent={latent} is not one of the model's: "
                          f"they are 0 to {table.shape[1] - 1}.")

@@ -59,6 +59,7 @@ def used_latents(
     "Which latents differ between cells, of which some ten thousand are looked at."
     return latents_at(vae, Z[::max(1, len(Z) // 10_000)]).var(0) > ACTIVE
 
+# %% ../nbs/17_reports.ipynb #60377855
 def warn_latents(
     used,  # from `used_latents`
     beta,  # weight of the KL at the last epoch
@@ -754,8 +755,8 @@ def fit_line(
     settings,  # of an SCVAE
 ) -> str:
     "The call of `fit` that these settings came from."
-    arguments = ["adata"]
-    for name, default in fit_defaults().items():
+    arguments, usual = ["adata"], {"space": space_for(settings | {"space": None})}
+    for name, default in (fit_defaults() | usual).items():
         value = (settings | settings["options"]).get(name, default)
         if isinstance(value, list): value = tuple(value)
         if value != default: arguments.append(f"{name}={value!r}")
@@ -830,7 +831,7 @@ def training_text(
 TOLD = {"adata", "n_top_genes", "layer", "batch_key", "n_latent", "hidden", "likelihood", "epochs",
         "depth_covariate", "random_state", "key_added", "progress", "checkpoint", "resume", "lr",
         "callback", "lr_schedule", "batch_size", "beta", "schedule", "held_out", "device",
-        "precision", "mix_batches", "round_counts"}  # settings that the sentences have
+        "precision", "mix_batches", "round_counts", "space"}  # settings that the sentences have
 
 # %% ../nbs/17_reports.ipynb #59687de0
 def other_text(
@@ -857,8 +858,10 @@ def overlap_text(
 # %% ../nbs/17_reports.ipynb #9d692f28
 LAID_OUT = {  # where cells lie -> how a method section says it
     "angle": "the latents, compared by their direction,", "latents": "the latents",
+    "both": "the latents and ten principal components, each compared by their direction,",
     "expression": "the principal components of decoded expression"}
 
+# %% ../nbs/17_reports.ipynb #6d28bc22
 def clusters_text(
     vae,         # SCVAE
     adata,       # its cells

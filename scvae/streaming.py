@@ -34,8 +34,8 @@ from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
 from .files import FULL, as_path, check_readable, writing
 from .fitting import (SCVAE, as_json, check_cells, check_settings, depths_of, determining,
-                           finish_fit, options_from, remembered, settings_from, warn_cells,
-                           with_found)
+                           finish_fit, n_places, options_from, remembered, settings_from,
+                           warn_cells, with_found)
 from .fitting import fit as fit_in_memory
 from .hdf5 import check_hdf5
 
@@ -748,11 +748,11 @@ encode_in_memory = SCVAE.encode  # that this page adds files to
 def encode_blocks(
     vae,     # SCVAE
     source,  # Source of one file
-    Z=None,  # where latents are written as they come, n_cells x n_latent; None: an array
+    Z=None,  # where places are written as they come, n_cells x n_places; None: an array
 ) -> np.ndarray:  # the same
     "Latents of cells on disk."
     obs, var, at = source.adata.obs, source.places[0].var, 0
-    if Z is None: Z = np.empty((len(obs), vae.settings["n_latent"]), np.float32)
+    if Z is None: Z = np.empty((len(obs), n_places(vae)), np.float32)
     for block in source.blocks():
         some = slice(at, at := at + block.shape[0])
         with warnings.catch_warnings():

@@ -8,7 +8,8 @@ __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 
            'least_cells', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes', 'covariates_of',
            'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train',
            'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped', 'Dropout',
-           'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed']
+           'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed',
+           'embedded']
 
 # %% ../nbs/05_train.ipynb #edcf845e
 import copy, numbers, signal, threading
@@ -915,15 +916,26 @@ def embed(
     net,    # a trained VAE
     cells,  # from `Cells`
     ranks=None,  # processes that share the work; None: no others
-) -> np.ndarray:  # n_cells x n_latent, float32
-    "Posterior means."
+    axes=None,   # n_genes x n_axes: more to know of what the encoder sees; None: nothing
+) -> np.ndarray:  # n_cells x (n_latent + n_axes), float32
+    "Posterior means, and beside them what the encoder sees along the axes."
     net.eval()
-    Z = np.zeros((len(cells), len(net.mean.weight)), np.float32)  # small parts would scatter memory
-    mine = np.arange(len(cells))
+    axes = torch.as_tensor(np.empty((0, 0), np.float32) if axes is None else axes)
+    width, mine = len(net.mean.weight) + axes.shape[1], np.arange(len(cells))
+    Z = np.zeros((len(cells), width), np.float32)  # small parts would scatter memory
     if ranks: mine = np.array_split(mine, ranks.size)[ranks.rank]
-    for rows in minibatches(mine, 1024):
-        Z[rows] = net.encode(cells.batch(rows).x)[0].cpu().numpy()
+    for rows in minibatches(mine, 1024): Z[rows] = embedded(net, cells.batch(rows).x, axes)
     return ranks.summed(Z) if ranks else Z
+
+# %% ../nbs/05_train.ipynb #3255a001
+def embedded(
+    net,   # a trained VAE
+    x,     # cells as the encoder sees them, n_cells x n_genes
+    axes,  # n_genes x n_axes; none where n_axes is 0
+) -> np.ndarray:  # n_cells x (n_latent + n_axes)
+    "Posterior means, and beside them the cells along the axes."
+    means, n_axes = net.encode(x)[0].cpu(), axes.shape[1]
+    return torch.hstack([means, x.cpu() @ axes] if n_axes else [means]).numpy()
 
 # %% ../nbs/05_train.ipynb #855aa86e
 document(__name__)

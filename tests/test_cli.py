@@ -445,8 +445,8 @@ def limited(n_bytes):
 
 
 FULL = ["fit CELLS -o OUT", "fit CELLS -o OUT --update", "data CELLS -o OUT.h5ad",
-        "generate RUN -n 2000 -o OUT.h5ad", "encode RUN CELLS -o OUT.h5ad",
-        "map RUN CELLS -o OUT.h5ad"]
+        "generate RUN -n 2000 -o OUT.h5ad", "generate RUN -n 20000 -o OUT.h5ad",
+        "encode RUN CELLS -o OUT.h5ad", "map RUN CELLS -o OUT.h5ad"]
 
 
 def test_a_full_disk_names_what_was_written(fitted, mine, tmp_path):

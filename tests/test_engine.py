@@ -16,7 +16,8 @@ CASES = {
     "thinning": dict(thinning=.5), "held out": dict(held_out=.2), "genes": dict(n_top_genes=30),
     "steps": dict(schedule="warmup", cap=9, clock="step", lr_schedule="constant"),
     "contrast": dict(contrast=5., sphere=True), "mixed": dict(batch_key="batch"),
-    "angle": dict(space="angle"), "expression": dict(space="expression", batch_key="batch"),
+    "angle": dict(space="angle"), "both": dict(space="both"),
+    "expression": dict(space="expression", batch_key="batch"),
 }
 
 

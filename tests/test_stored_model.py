@@ -46,6 +46,18 @@ def test_a_model_of_0_1_0_still_gives_what_it_gave():
     assert vae.batches == ["batch_0", "batch_1"] and len(vae.history) == 5 and len(vae.genes) == 20
 
 
+@pytest.mark.parametrize("space", scvae.fitting.SPACES)
+def test_cells_lie_where_they_lay(space, tmp_path):
+    adata = scvae.synthetic(60, 30, n_types=3, random_state=0)
+    vae = scvae.fit(adata, space=space, n_latent=3, hidden=(8,), epochs=2, batch_size=32,
+                    progress=False, device="cpu")
+    if space == "angle": vae.settings["space"] = None   # as it was saved while that was the default
+    vae.save(tmp_path/"model")
+    again = scvae.load_model(tmp_path/"model", device="cpu")
+    np.testing.assert_array_equal(again.encode(adata), adata.obsm["X_scvae"])
+    assert again.settings["space"] == space
+
+
 # ---------------------------------------------------------------- folders that are not sound
 
 
@@ -89,7 +101,8 @@ SETTINGS = {
     "dropout": [1.5, "0", float("nan"), None], "norm": ["instance", ["batch"], 3],
     "likelihood": ["normal", ["nb"], None, "a" * 10_000, "zinb"],
     "depth_covariate": [1, None, "yes"],
-    "sphere": [1, None, "yes"], "space": ["genes", 1, [], "expression"], "length": [0, -1, "long"],
+    "sphere": [1, None, "yes"], "space": ["genes", 1, [], "expression", "both"],
+    "length": [0, -1, "long"],
     "random_state": [-1, "0", 2**64, None],
     "batches": ["ab", None, [1, 2], ["a", "a"], [["a"]], []],
     "batch_key": [None, 3, ["batch"], ["batch", 3], []],

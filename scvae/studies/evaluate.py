@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
+from ..colors import called
 from ..docments import document
 from ..preprocess import total_counts
 from ..metrics import found_type
@@ -104,7 +105,7 @@ def plot_head_to_head(
         label, clusterer = labels[i], ("kmeans", "leiden")[j]
         some = rows[(rows.label == label) & (rows.clusterer == clusterer)]
         draw_seeds(ax, some, names, {} if i else claimed)
-        ax.set_title(f"{label}, {clusterer}")
+        ax.set_title(f"{label}, {called(clusterer)}")
     return axes
 
 # %% ../../nbs/35_evaluate.ipynb #f9cc8fff
@@ -193,7 +194,7 @@ def plot_published(
     table = pd.concat([part for part in parts if len(part)])
     table = table.sort_values("mean", ascending=False, kind="stable")
     if ax is None: ax = plt.subplots(figsize=(7.5, .8 + .25 * len(table)), layout="constrained")[1]
-    return draw_ranges(ax, table, f"ARI with {label}; ours: {clusterer}")
+    return draw_ranges(ax, table, f"ARI with {label}; ours: {called(clusterer)}")
 
 # %% ../../nbs/35_evaluate.ipynb #14cd7e63
 def errors(
