@@ -1613,7 +1613,7 @@ def fit(
     layer=None,          # where the counts are; None: X
     batch_key=None,      # column of obs: the batch of each cell; several as a list
     mix_batches=True,    # with a batch_key: lay batches on each other, as in `find_overlap`
-    space=None,          # where cells lie, one of SPACES; None: `space_for`
+    space=None,  # where cells lie: "both", "expression", "angle", "latents"; None: `space_for`
     n_latent=Architecture.n_latent,                # width of the latent space
     hidden=Architecture.hidden,                    # widths of the encoder, mirrored in the decoder
     dropout=Architecture.dropout,                  # as in `mlp`
