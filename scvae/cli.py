@@ -25,13 +25,13 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
            'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
            'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
-           'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts', 'write_generated',
-           'generated_like', 'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'run_cells',
-           'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed', 'add_types',
-           'types_given', 'transfer_command', 'cells_of', 'report_command', 'report_again', 'compare_into',
-           'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text',
-           'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding',
-           'summaries']
+           'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts', 'new_parts', 'write_generated',
+           'cells_like', 'like_each', 'like_parts', 'generate_command', 'is_run', 'check_rep', 'scored_cells',
+           'score_command', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for',
+           'counted_or_placed', 'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command',
+           'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable',
+           'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command',
+           'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -1610,36 +1610,64 @@ def write_parts(
     return adata
 
 # %% ../nbs/19_cli.ipynb #55c77eb0
-def write_generated(
-    part,  # .h5ad file
-    vae,   # SCVAE
-    n,     # cells
-    *how,  # batch, seed, and whether counts are drawn
-):         # AnnData: their tables, at least
-    "Write new cells from the prior."
-    batch, seed, sample = how
+def new_parts(
+    vae,  # SCVAE
+    n,    # cells
+    batch, seed, sample,  # that they are of; of everything random; whether counts are drawn
+):        # yields AnnData
+    "New cells from the prior, some at a time."
     make = partial(vae.generate, sample=True) if sample else partial(generated, vae)
-    parts = (make(size, batch, own) for size, own in seeds_of(n, seed))
+    for size, own in seeds_of(n, seed): yield make(size, batch, own)
+
+def write_generated(
+    parts,  # yields AnnData
+    n,      # cells in all
+    part,   # .h5ad file
+):          # AnnData: their tables, at least
+    "Write cells as they come, where they are more than one part."
     if n > A_PART: return write_parts(parts, part)
     write_new(adata := next(parts), part)
     return adata
 
 # %% ../nbs/19_cli.ipynb #c37a99c9
-def generated_like(
+def cells_like(
     vae,    # SCVAE
     cells,  # as in `load`
-    n,      # new cells for each
     layer,  # where their counts are
     round,  # whether to round counts with fractions
-    seed, sample,  # of everything random; whether counts are drawn
-):          # AnnData
-    "New cells like given ones; obs says like which."
+):          # AnnData with counts in X
+    "Cells that new ones can be like."
     from scvae.matching import columns_of
     opened = open_cells(cells, layer, vae.settings["layer"], round)
     for c in columns_of(vae.settings["batch_key"]): check_column(opened.adata, c, cells)
-    obs, like = opened.adata.obs, opened.adata.obs_names.repeat(n)
-    X = vae.generate_like(counted(opened, round), n, random_state=seed, sample=sample)
-    return X if sample else as_new_cells(vae, X, obs.loc[like].assign(like=like))
+    return counted(opened, round)
+
+# %% ../nbs/19_cli.ipynb #1348541c
+def like_each(
+    vae,    # SCVAE
+    known,  # AnnData with counts in X; a cell may be there several times
+    n,      # new cells for each
+    seed, sample,  # of everything random; whether counts are drawn
+):          # AnnData; obs says like which
+    "New cells like each of some."
+    X = vae.generate_like(known, n, random_state=seed, sample=sample)
+    if sample: return X
+    obs = known.obs.iloc[[i // n for i in range(n * known.n_obs)]]
+    return as_new_cells(vae, X, obs.assign(like=obs.index.astype(str)))
+
+# %% ../nbs/19_cli.ipynb #73ab27b7
+def like_parts(
+    vae,    # SCVAE
+    known,  # from `cells_like`
+    n,      # new cells for each
+    seed, sample,  # of everything random; whether counts are drawn
+):          # yields AnnData; obs says like which
+    "New cells like given ones, some at a time."
+    if n * known.n_obs <= A_PART: return (yield like_each(vae, known, n, seed, sample))
+    at = 0
+    for size, own in seeds_of(n * known.n_obs, seed):
+        rows, at = [row // n for row in range(at, at + size)], at + size
+        yield like_each(vae, known[rows], 1, own, sample)
 
 # %% ../nbs/19_cli.ipynb #d2bffe9f
 HowMany = Annotated[int, typer.Option("-n", "--n-cells", min=1, help=(
@@ -1671,8 +1699,11 @@ def generate_command(
                          "that they are like.")
     with replacing(out, overwrite) as part:
         vae = open_model(run)
-        if like is None: adata = write_generated(part, vae, n, batch, seed, sample)
-        else: write_new(adata := generated_like(vae, like, n, layer, round, seed, sample), part)
+        if like is None: parts = new_parts(vae, n, batch, seed, sample)
+        else:
+            known = cells_like(vae, like, layer, round)
+            n, parts = n * known.n_obs, like_parts(vae, known, n, seed, sample)
+        adata = write_generated(parts, n, part)
     scale, (cells, genes) = adata.uns["scvae"]["scale"], adata.shape
     show(dict(cells=cells, genes=genes, scale=scale, out=str(out)),
          f"{out}: {cells} cells x {genes} genes, {scale}", as_json)

@@ -1890,7 +1890,7 @@ def rerun(
 
 # %% ../nbs/11_fitting.ipynb #17c41dfb
 SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
-    "get_latent_representation": "vae.encode(adata), or adata.obsm['X_scvae'] after fit",
+    "get_latent_representation": "vae.encode(adata), after fit(..., space='latents')",
     "get_normalized_expression": "vae.normalized_expression(adata)",
     "get_reconstruction_error": "vae.reconstruction_error(adata)",
     "get_elbo": "vae.history, or vae.reconstruction_error(adata)",
