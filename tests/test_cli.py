@@ -294,13 +294,13 @@ def test_no_command_writes_over_what_came_meanwhile(fitted, mine, tmp_path, line
     from unittest.mock import patch
     from typer.testing import CliRunner
     from scvae import cli
-    def late(adata, path, *more):
+    def late(*what):
         change(mine)
         now.append(mine.read_bytes() if mine.exists() else None)
-        return write(adata, path, *more)
+        return write(*what)
     now, words = [], {"FILE": mine, "RUN": fitted, "OUT": tmp_path/"out"}
     words = [str(words.get(word, word)) for word in line.split()]
-    name = "write_new" if "data" in line or "like" in line else "write_cells"
+    name = {"data": "write_new", "generate": "write_generated"}.get(line.split()[0], "write_cells")
     write = getattr(cli, name)
     with patch.object(cli, name, late):
         done = CliRunner().invoke(cli.app, words + (quick if "fit" in line else []))
