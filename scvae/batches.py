@@ -16,7 +16,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 from .colors import as_figure_text, type_colors
 from .docments import document
-from .metrics import plot_umap, score_latent, umap
+from .metrics import LEGEND, plot_umap, score_latent, umap
 
 # %% ../nbs/13_batches.ipynb #788521aa
 def plot_batches(
@@ -31,7 +31,7 @@ def plot_batches(
     ax.scatter(*xy[order].T, s=5, lw=0, color=batch.map(type_colors(batch))[order])
     for name, color in type_colors(batch).items():
         ax.plot([], [], "o", color=color, label=as_figure_text(name))
-    ax.legend(frameon=False, fontsize=8, markerscale=.8)
+    ax.legend(**LEGEND | dict(markerscale=.8))
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
     return ax
 
@@ -48,6 +48,7 @@ def side_by_side(
         xy = umap(Z)
         plot_batches(xy, batch, above).set_title(name)
         plot_umap(xy, labels, below)
+    for ax in axes[0, :-1]: ax.get_legend().remove()   # one is enough
     return axes
 
 # %% ../nbs/13_batches.ipynb #be5a5fa1

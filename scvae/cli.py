@@ -27,11 +27,11 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
            'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts', 'new_parts', 'write_generated',
            'cells_like', 'like_each', 'like_parts', 'generate_command', 'is_run', 'check_rep', 'scored_cells',
-           'score_command', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for',
-           'counted_or_placed', 'add_types', 'types_given', 'transfer_command', 'cells_of', 'report_command',
-           'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable',
-           'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command',
-           'check_rows', 'show_founding', 'summaries']
+           'score_command', 'Where', 'query_opened', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command',
+           'reference_for', 'counted_or_placed', 'add_types', 'types_into', 'types_given', 'transfer_command',
+           'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command', 'rerun_text',
+           'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command',
+           'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -167,7 +167,8 @@ PYTHON = [  # what the library says -> what a shell needs; in this order
     (r"(?<=or )put them into X", "write them to X"),
     (r"(?<!-)\b(n_top_genes|batch_key|n_latent|use_rep)\b(?! of)", lambda m: AS_OPTION[m[1]]),
     (r"(pass|add) a smaller batch_size", "add a smaller --set batch_size=..."),
-    (r"\bmore epochs\b", "more --epochs")]
+    (r"\bmore epochs\b", "more --epochs"),
+    (r", as in rerun\(path, adata\)", " with --data")]
 
 # %% ../nbs/19_cli.ipynb #307b8012
 def option_of(
@@ -1102,7 +1103,7 @@ def seconds_ahead(
     streamed=False,  # whether their clusters and report are those of a sample
 ) -> dict:    # step -> seconds
     "About how long each step will take."
-    from scvae.streaming import MOST_CLUSTERED
+    from scvae.clustering import MOST_CLUSTERED
     most = dict(cluster=MOST_CLUSTERED, report=10**4) if streamed else {}   # as of `sample`
     s, width = wanted.settings, min(wanted.settings["n_top_genes"] or n_genes, n_genes)
     took = {step: once + each * min(n_cells, most.get(step, n_cells))
@@ -1221,7 +1222,7 @@ def files_text(
 ) -> str:
     "The files of a run, one a line."
     files = {result["model"]: "the model",
-             result["adata"]: 'the cells; latents in obsm["X_scvae"], clusters in obs["scvae"]',
+             result["adata"]: 'the cells; where they lie in obsm["X_scvae"], clusters in obs["scvae"]',
              result["report"]: "the report"}
     files.pop(None, None)
     width = max(len(path) for path in files)
@@ -1741,10 +1742,10 @@ def scored_cells(
     use_rep,  # key of obsm
 ):            # AnnData
     "The cells to be scored, if they have what is asked for."
-    from scvae.data import load
+    from scvae.streaming import load_tables
     path = Path(cells)/"adata.h5ad" if is_run(cells) else cells
     say(f"reading {path}")
-    adata = load(path)
+    adata = load_tables(path)
     for column in labels: check_column(adata, column, path)
     check_rep(adata, use_rep, path)
     return adata
@@ -1765,14 +1766,41 @@ def score_command(cells: Scored, label: Labels = None, use_rep: UseRep = "X_scva
     table = score(adata, label or None, use_rep, random_state=seed)
     show(table, table.round(3).to_string(index=False), as_json)
 
+# %% ../nbs/19_cli.ipynb #c69eed9a
+class Where(NamedTuple):
+    "Where the counts of new cells are, and how they are read."
+    layer: str   # as in `open_cells`
+    round: bool  # whether to round counts with fractions
+    least: tuple # counts, and genes, of cells that are not left out
+    stream: bool # as in `stays_on_disk`
+    memory: str  # that cells may take
+
+# %% ../nbs/19_cli.ipynb #6aeb1305
+@contextmanager
+def query_opened(
+    cells,  # as in `load`
+    usual,  # layer to take if none is named and the cells have it
+    where,  # Where
+):          # yields Opened; the cells as they pass from disk, None where they are in memory
+    "New cells, read whole where there is room; else their tables alone are."
+    layer, round, least, stream, memory = where
+    place = layer_on_disk(cells, layer, usual), round
+    if not stays_on_disk(cells, stream, memory, *place):
+        return (yield open_cells(cells, layer, usual, round, least), None)
+    from scvae.streaming import PassingCells, sources
+    check_all_cells(least)
+    say(f"reading {cells}")
+    with sources(cells, True, 0, *place) as source:
+        yield Opened(source.adata, None, cells, None), PassingCells(source)
+
 # %% ../nbs/19_cli.ipynb #47c8e30f
 def run_cells(
     run,  # folder of a run
 ):        # AnnData; None where they are not there
     "The cells of a run, to measure distances to."
-    from scvae.data import load
+    from scvae.streaming import load_tables
     path = run/"adata.h5ad"
-    if path.is_file(): return load(str(path))
+    if path.is_file(): return load_tables(path)
     say(f"there is no {path}, so no distances to the cells of the run are measured")
 
 # %% ../nbs/19_cli.ipynb #52d24f85
@@ -1780,13 +1808,13 @@ def add_map(
     opened,  # Opened; latents are added, and distances where there is a reference
     vae,     # SCVAE
     there,   # AnnData of the run; None: no distances
-    round,   # whether to round counts with fractions
+    cells,   # the same cells with their counts, as `map` takes them
 ) -> list:   # what was added
     "Lay cells on those of a run."
     added = [f"obsm/{vae.settings['key_added']}"] + ["obs/scvae_distance"] * (there is not None)
     check_free(opened, added)
     check_writable(opened)
-    mapped = vae.map(counted(opened, round), reference=there)
+    mapped = vae.map(cells, reference=there)
     for part, key in (place.split("/", 1) for place in added):
         getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
     return added
@@ -1796,13 +1824,14 @@ def map_into(
     part,   # .h5ad file
     run,    # folder of a run
     cells,  # as in `load`
-    *where, # the counts are, and which cells are left out, as in `encode_into`
+    where,  # Where the counts are
 ) -> dict:  # what came out
     "Write cells laid on those of a run."
     import scvae.mapping  # which gives a model its map
-    vae, (layer, round, least) = open_model(run), where
-    there, opened = run_cells(run), open_cells(cells, layer, vae.settings["layer"], round, least)
-    write_cells(opened, part, add_map(opened, vae, there, round))
+    vae, there = open_model(run), run_cells(run)
+    with query_opened(cells, vae.settings["layer"], where) as (opened, on_disk):
+        counts = on_disk or counted(opened, where.round)
+        write_cells(opened, part, add_map(opened, vae, there, counts))
     far = None if there is None else float((opened.adata.obs["scvae_distance"] > 1).mean())
     key, n_latent = (vae.settings[name] for name in ("key_added", "n_latent"))
     return dict(cells=opened.adata.n_obs, key=key, n_latent=n_latent,
@@ -1820,17 +1849,21 @@ def map_text(
 
 # %% ../nbs/19_cli.ipynb #1e1d3e94
 @app.command("map")
-def map_command(run: Run, cells: Cells, out: OutFile, layer: FitLayer = None,
-                round: Round = False, min_counts: MinCounts = 0, min_genes: MinGenes = 0,
-                overwrite: Overwrite = False, as_json: Json = False):
+def map_command(
+    run: Run, cells: Cells, out: OutFile, layer: FitLayer = None, round: Round = False,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0, *, memory: Memory, stream: Stream = None,
+    overwrite: Overwrite = False, as_json: Json = False,
+):
     """Lay new cells on those of a run, of unknown batches too.
 
     With RUN/adata.h5ad, obs gets scvae_distance: above 1, a cell is far from all of the run.
+    Of cells that are streamed, the tables are written, without a copy of the counts.
 
     Example: scvae map run/ new.h5ad -o mapped.h5ad"""
     check_suffix(out)
     with replacing(out, overwrite) as part:
-        found = map_into(part, run, cells, layer, round, (min_counts, min_genes))
+        where = Where(layer, round, (min_counts, min_genes), stream, memory)
+        found = map_into(part, run, cells, where)
     show(found | dict(out=str(out)), map_text(out, found), as_json)
 
 # %% ../nbs/19_cli.ipynb #2ee9b334
@@ -1881,7 +1914,7 @@ def add_types(
     reference,  # from `reference_for`
     opened,     # Opened; the columns are added
     label,      # column of obs of the reference
-    round=False,  # whether to round counts with fractions
+    cells,      # the same cells as `transfer` takes them
     **options,  # of `scvae.mapping.transfer`
 ) -> list:      # what was added
     "Give cells the types of a reference."
@@ -1892,9 +1925,26 @@ def add_types(
     places = [f"obs/{column}" for column in added]
     check_free(opened, places)
     check_writable(opened)
-    cells = opened.adata if vae is None else counted_or_placed(opened, round)
     opened.adata.obs[added] = transfer(adata, cells, label, vae=vae, **options).obs[added]
     return places
+
+# %% ../nbs/19_cli.ipynb #379e436b
+def types_into(
+    part,       # .h5ad file
+    there,      # from `reference_for`
+    query,      # as in `load`
+    label,      # column of obs of the reference
+    where,      # Where the counts are
+    options,    # of `add_types`
+) -> "Opened":  # the query
+    "Write cells with the types of a reference."
+    vae = there[1]
+    if vae is None: where = where._replace(stream=False)   # types are read from what obsm has
+    with query_opened(query, vae and vae.settings["layer"], where) as (opened, cells):
+        if vae is None: cells = opened.adata
+        elif cells is None: cells = counted_or_placed(opened, where.round)
+        write_cells(opened, part, add_types(there, opened, label, cells, **options))
+    return opened
 
 # %% ../nbs/19_cli.ipynb #25299af1
 def types_given(
@@ -1911,21 +1961,22 @@ def types_given(
 def transfer_command(
     reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: LearnedFrom = None,
     method: Method = "logistic", unknown: Unknown = None, layer: FitLayer = None,
-    round: Round = False, seed: Seed = 0,
+    round: Round = False, seed: Seed = 0, *, memory: Memory, stream: Stream = None,
     overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the types of a reference, with a confidence.
 
     obs gets two columns: LABEL_predicted and LABEL_confidence.
+    Of cells that are streamed, the tables are written, without a copy of the counts.
 
     Example: scvae transfer run/ new.h5ad --label cell_type -o labelled.h5ad"""
     check_suffix(out)
-    options = dict(method=method, unknown=unknown, random_state=seed, round=round)
+    options = dict(method=method, unknown=unknown, random_state=seed)
+    where = Where(layer, round, (0, 0), stream, memory)
     with replacing(out, overwrite) as part:
         there = reference_for(reference, label, use_rep, round)
         if there[1] is None: options["use_rep"] = use_rep or "X_scvae"
-        opened = open_cells(query, layer, there[1] and there[1].settings["layer"], round)
-        write_cells(opened, part, add_types(there, opened, label, **options))
+        opened = types_into(part, there, query, label, where, options)
     found = types_given(opened.adata.obs, label)
     from scvae.colors import as_line
     types = ", ".join(f"{as_line(kind)} ({n})" for kind, n in found["types"].items())

@@ -20,9 +20,9 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'INNER', 'OUTER', 
            'part_from', 'load_model', 'resolved', 'check_options', 'options_from', 'check_sizes', 'as_json',
            'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells', 'work_bytes',
            'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed', 'finish_fit',
-           'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of', 'parts_of_run', 'cells_for',
-           'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads', 'conditions', 'losses_of',
-           'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of', 'parts_of_run',
+           'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
+           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -1719,6 +1719,16 @@ def parts_of_run(
     cells = model.parent/"adata.h5ad"
     return model, cells if cells.is_file() else None
 
+# %% ../nbs/11_fitting.ipynb #1a81e015
+def with_counts(
+    cells,  # AnnData
+    path,   # of the run's cells
+) -> AnnData:  # the same
+    "Raise a FileNotFoundError for cells of a run that were streamed, and left their counts behind."
+    if cells.X is not None or cells.layers or cells.raw is not None: return cells
+    raise FileNotFoundError(f"{path} has no counts, as those of streamed cells stay in their own "
+                            "file: give that, as in rerun(path, adata).")
+
 # %% ../nbs/11_fitting.ipynb #eda4d53a
 def cells_for(
     adata,  # AnnData, or as for `load`; None: those of the run
@@ -1730,7 +1740,7 @@ def cells_for(
     if adata is None and found is None: raise FileNotFoundError(
         f"{path} has no adata.h5ad: give the cells of the fit too, as in rerun(path, adata).")
     from scvae.data import load
-    return load(str(found if adata is None else adata))
+    return with_counts(load(str(found if adata is None else adata)), found)
 
 # %% ../nbs/11_fitting.ipynb #b9cc84e4
 NEW = {"contrast", "temperature"}  # options that models from before do not say: they had none

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # %% ../nbs/07_metrics.ipynb #e0667f76
-from .clustering import check_clusterer, check_rep, cluster, neighbor_graph
+from .clustering import MOST_CLUSTERED, check_clusterer, check_rep, cluster, neighbor_graph
 from .colors import UNLABELLED_COLOR, as_figure_text, listed, styled, type_colors
 from .counts import noted_labels
 from .docments import document
@@ -90,6 +90,13 @@ def _clusterings(Z, columns, clusterers, random_state, n_init):
             else: found[name, method] = cluster(Z, method, len(set(y)), **options)
     return found
 
+# %% ../nbs/07_metrics.ipynb #5219fa8c
+def _some_of(Z, columns, random_state):
+    "Cells chosen at random, with their labels, where all are too many to cluster"
+    some = np.random.default_rng(random_state).permutation(len(Z))[:MOST_CLUSTERED]
+    warnings.warn(f"{len(some)} of {len(Z)} cells, chosen at random, are scored.", stacklevel=4)
+    return Z[some], {name: check_labels(y[some], len(some), name) for name, y in columns.items()}
+
 # %% ../nbs/07_metrics.ipynb #1f5af45a
 def _score_columns(Z, columns, clusterers, random_state, n_init):
     "A row for each label column in the dict `columns` and each clusterer"
@@ -97,6 +104,7 @@ def _score_columns(Z, columns, clusterers, random_state, n_init):
     for method in clusterers: check_clusterer(method)
     Z = check_rep(Z)
     columns = {name: check_labels(y, len(Z), name) for name, y in columns.items()}
+    if len(Z) > MOST_CLUSTERED: Z, columns = _some_of(Z, columns, random_state)
     spread = {name: _silhouette(Z, y, random_state) for name, y in columns.items()}
     rows = []
     for (name, method), c in _clusterings(Z, columns, clusterers, random_state, n_init).items():

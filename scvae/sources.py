@@ -805,8 +805,8 @@ def _make_plain(adata):
 # %% ../nbs/82_sources.ipynb #734afc00
 def _as_loaded(adata, path):
     "Bring an AnnData that was read from `path` into the form that every loader returns."
-    places = adata.layers, adata.obsm   # those that were streamed have latents, and no counts
-    if adata.X is None and adata.raw is None and not any(map(len, places)): raise Unreadable(
+    streamed = len(adata.obsm) or "added" in noted(adata)   # these have places or types, no counts
+    if adata.X is None and adata.raw is None and not (adata.layers or streamed): raise Unreadable(
         f"{path} has no X, no raw and no layers, or is no AnnData: read it yourself, "
         "put the counts into adata.X, and write it again")
     _make_plain(adata)

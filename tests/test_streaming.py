@@ -1,6 +1,6 @@
 "Cells that memory does not hold: the same model, little memory, nothing lost."
 import errno, os, signal, subprocess, sys, time
-import h5py, numpy as np, pytest
+import h5py, numpy as np, pandas as pd, pytest
 from typer.testing import CliRunner
 import scvae
 from scvae import cli
@@ -252,13 +252,45 @@ def test_a_streamed_run_serves_without_a_copy_of_the_counts(path, tmp_path):
                  ["encode", run, other, "-o", tmp_path/"placed.h5ad", "--stream"],
                  ["map", run, other, "-o", tmp_path/"mapped.h5ad"],
                  ["transfer", run, tmp_path/"placed.h5ad", "--label", "type", "--use-rep",
-                  "X_scvae", "-o", tmp_path/"named.h5ad"]):
+                  "X_scvae", "-o", tmp_path/"named.h5ad"],
+                 ["map", run, other, "-o", tmp_path/"mapped_2.h5ad", "--stream"]):
         code, said = called(*line)
         assert code == 0, (line, said)
+    mapped, again = (scvae.load(tmp_path/f"{name}.h5ad") for name in ("mapped", "mapped_2"))
+    assert again.X is None and mapped.X is not None
+    np.testing.assert_allclose(mapped.obsm["X_scvae"], again.obsm["X_scvae"], atol=1e-5)
+    pd.testing.assert_frame_equal(mapped.obs, again.obs, atol=1e-5)
     assert scvae.load(run/"adata.h5ad").X is None
     assert "type_predicted" in scvae.load(tmp_path/"named.h5ad").obs
     code, said = called("encode", run, run/"adata.h5ad", "-o", tmp_path/"x.h5ad")
     assert code == 2 and "the file has no X; raw counts are needed" in said
+    code, said = called("rerun", run)
+    assert code == 2 and "has no counts" in said and "give that with --data" in said
+
+
+def test_types_of_cells_that_stay_on_disk_are_those_of_cells_in_memory(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(scvae.mapping, "A_PART", 200)
+    run = tmp_path/"run"
+    quick = ["--epochs", 2, "--n-top-genes", 60, "--no-report"]
+    assert called("fit", path, "-o", run, *quick)[0] == 0
+    for name, more in ("whole", []), ("passing", ["--stream"]):
+        line = ["transfer", run, path, "--label", "type", "-o", tmp_path/f"{name}.h5ad", *more]
+        code, said = called(*line)
+        assert code == 0, said
+    whole, passing = (scvae.load(tmp_path/f"{name}.h5ad") for name in ("whole", "passing"))
+    assert passing.X is None
+    columns = ["type_predicted", "type_confidence"]
+    pd.testing.assert_frame_equal(whole.obs[columns], passing.obs[columns], atol=1e-5)
+    code, said = called(*line, "--min-counts", 3)
+    assert code == 2
+
+
+def test_a_score_leaves_counts_where_they_are(path, tmp_path, monkeypatch):
+    run = tmp_path/"run"
+    assert called("fit", path, "-o", run, "--epochs", 2, "--n-top-genes", 60, "--no-report")[0] == 0
+    monkeypatch.setattr("scvae.streaming.load", lambda *_: pytest.fail("counts were read"))
+    code, said = called("score", run, "--label", "type")
+    assert code == 0 and "kmeans" in said
 
 
 @pytest.mark.parametrize("said", ["a word", np.array([1, 2]), 3, {"labels": 5}, {"labels": [[1]]}],
