@@ -1222,7 +1222,7 @@ def files_text(
 ) -> str:
     "The files of a run, one a line."
     files = {result["model"]: "the model",
-             result["adata"]: 'the cells; where they lie in obsm["X_scvae"], clusters in obs["scvae"]',
+             result["adata"]: 'the cells; places in obsm["X_scvae"], clusters in obs["scvae"]',
              result["report"]: "the report"}
     files.pop(None, None)
     width = max(len(path) for path in files)
@@ -1783,12 +1783,11 @@ def query_opened(
     where,  # Where
 ):          # yields Opened; the cells as they pass from disk, None where they are in memory
     "New cells, read whole where there is room; else their tables alone are."
-    layer, round, least, stream, memory = where
-    place = layer_on_disk(cells, layer, usual), round
-    if not stays_on_disk(cells, stream, memory, *place):
-        return (yield open_cells(cells, layer, usual, round, least), None)
+    place = layer_on_disk(cells, where.layer, usual), where.round
+    if not stays_on_disk(cells, where.stream, where.memory, *place):
+        return (yield open_cells(cells, where.layer, usual, where.round, where.least), None)
     from scvae.streaming import PassingCells, sources
-    check_all_cells(least)
+    check_all_cells(where.least)
     say(f"reading {cells}")
     with sources(cells, True, 0, *place) as source:
         yield Opened(source.adata, None, cells, None), PassingCells(source)
@@ -1941,8 +1940,7 @@ def types_into(
     vae = there[1]
     if vae is None: where = where._replace(stream=False)   # types are read from what obsm has
     with query_opened(query, vae and vae.settings["layer"], where) as (opened, cells):
-        if vae is None: cells = opened.adata
-        elif cells is None: cells = counted_or_placed(opened, where.round)
+        cells = opened.adata if vae is None else cells or counted_or_placed(opened, where.round)
         write_cells(opened, part, add_types(there, opened, label, cells, **options))
     return opened
 

@@ -85,6 +85,8 @@ def _kmeans(Z, n_clusters, random_state, n_init):
 
 # %% ../nbs/06_clustering.ipynb #8e860b2f
 RESOLUTION = 0.3  # Leiden's resolution, the same for every representation and every dataset
+
+# %% ../nbs/06_clustering.ipynb #fceac75d
 MOST_CLUSTERED = 100_000  # cells; what Leiden and its graph do in a few minutes and a gigabyte
 
 # %% ../nbs/06_clustering.ipynb #12759680

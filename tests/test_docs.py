@@ -108,10 +108,7 @@ def test_the_citation_names_this_version():
     assert (chapters.repository in text) == chapters.published
 
 
-UNTIMED = {"43_speed", "47_representation", "48_integration", "49_jobs"}
-
-
-@pytest.mark.parametrize("stem", sorted(set(chapters.parts()["Study"]) - UNTIMED))
+@pytest.mark.parametrize("stem", chapters.parts()["Study"])
 def test_a_study_says_how_long_it_takes(stem):
     assert "this page takes about" in prose(stem)
 
