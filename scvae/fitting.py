@@ -1740,7 +1740,8 @@ def cells_for(
     if adata is None and found is None: raise FileNotFoundError(
         f"{path} has no adata.h5ad: give the cells of the fit too, as in rerun(path, adata).")
     from scvae.data import load
-    return with_counts(load(str(found if adata is None else adata)), found)
+    path = str(found if adata is None else adata)
+    return with_counts(load(path), path)
 
 # %% ../nbs/11_fitting.ipynb #b9cc84e4
 NEW = {"contrast", "temperature"}  # options that models from before do not say: they had none

@@ -41,7 +41,6 @@ from .hdf5 import check_hdf5
 
 # %% ../nbs/22_streaming.ipynb #b9e56833
 from .likelihoods import build_net
-from .mapping import transfer
 from .matching import one_hot, repeated
 from .plots import cluster_cells
 from .preprocess import Preprocessor

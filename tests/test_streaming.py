@@ -1,6 +1,6 @@
 "Cells that memory does not hold: the same model, little memory, nothing lost."
 import errno, os, signal, subprocess, sys, time
-import h5py, numpy as np, pandas as pd, pytest
+import anndata, h5py, numpy as np, pandas as pd, pytest
 from typer.testing import CliRunner
 import scvae
 from scvae import cli
@@ -283,6 +283,12 @@ def test_types_of_cells_that_stay_on_disk_are_those_of_cells_in_memory(path, tmp
     pd.testing.assert_frame_equal(whole.obs[columns], passing.obs[columns], atol=1e-5)
     code, said = called(*line, "--min-counts", 3)
     assert code == 2
+
+
+def test_genes_that_differ_are_found_in_cells_on_disk(path):
+    vae, how = whole(path), dict(n_samples=300, null=False, key_added=None)
+    of = lambda cells: vae.differential_expression(cells, "type", **how)
+    pd.testing.assert_frame_equal(of(scvae.load(path)), of(anndata.read_h5ad(path, backed="r")))
 
 
 def test_a_score_leaves_counts_where_they_are(path, tmp_path, monkeypatch):
