@@ -267,6 +267,7 @@ def _latent_bars(ax, shown):
     ax.barh(y, shown, color=[PALETTE[3] if v > 0 else PALETTE[0] for v in shown])
     ax.set_yticks(y, [as_figure_text(gene) for gene in shown.index], fontsize=8)
     ax.invert_yaxis()
+    ax.locator_params(axis="x", nbins=5)
     ax.axvline(0, color="0.4", lw=.8)
 
 # %% ../nbs/12_plots.ipynb #5419709c
