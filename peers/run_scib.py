@@ -1,10 +1,11 @@
 """Score representations of the same cells with scib-metrics: types kept apart, batches mixed.
 
-IN.npz holds `label` and `batch` (a name for each cell), `base` (cells x dimensions, such as the PCA
-of the matrix before integration, against which the regression on batches is compared) and any
-number of representations, `Z_name` (cells x dimensions). OUT.json holds {name: {metric: value}} and
-`versions`. No metric is rescaled among the representations, so each scores the same in any company.
-What a metric cannot tell is null, and the means are over the others."""
+IN.npz holds `label` and `batch` (a name for each cell; if all are of one batch, mixing is not
+judged), `base` (cells x dimensions, such as the PCA of the matrix before integration, against which
+the regression on batches is compared) and any number of representations, `Z_name` (cells x
+dimensions). OUT.json holds {name: {metric: value}} and `versions`. No metric is rescaled among the
+representations, so each scores the same in any company. What a metric cannot tell is null, and the
+means are over the others."""
 import argparse, json, math, os, platform, sys, warnings
 from importlib import metadata, util
 from pathlib import Path
@@ -67,8 +68,8 @@ def fault_in(arrays, names, matrices):
             return f"{k} is {values.shape}: it needs {wanted} dimension(s) and {n_cells} cells"
         if wanted == 2 and (values.dtype.kind not in "fiu" or not np.isfinite(values).all()):
             return f"{k} holds what is no finite number: the metrics need numbers"
-        if wanted == 1 and len(np.unique(values)) < 2:
-            return f"{k} is the same for all cells: there is nothing to be told apart"
+        if k == "label" and len(np.unique(values)) < 2:
+            return "label is the same for all cells: there is nothing to be told apart"
     if n_cells <= 90: return f"there are {n_cells} cells: neighbourhoods of 90 need more"
 
 
@@ -92,10 +93,11 @@ def score(data, threads):
     adata = anndata.AnnData(np.zeros((len(obs), 2), np.float32), obs=obs)
     for k in data.keys() - {"batch", "label"}: adata.obsm[k] = data[k]
     names = [k for k in data if k.startswith("Z_")]
+    mixing = BatchCorrection() if obs.batch.nunique() > 1 else None
     bench = Benchmarker(
         adata, batch_key="batch", label_key="label", embedding_obsm_keys=names,
         pre_integrated_embedding_obsm_key="base", bio_conservation_metrics=BioConservation(),
-        batch_correction_metrics=BatchCorrection(),
+        batch_correction_metrics=mixing,
         n_jobs=threads, progress_bar=False)
     bench.benchmark()
     table = bench.get_results(min_max_scale=False).drop("Metric Type")

@@ -11,7 +11,7 @@ from scipy import sparse
 # How the models differ from SCVI's defaults: two layers and thirty latents are what scvi-tools'
 # tutorials of integration use, and SCANVI starts from such a model.
 INTEGRATING = dict(n_layers=2, n_latent=30, gene_likelihood="nb")
-METHODS = dict(scvi={}, scvi_2x30=INTEGRATING, scanvi=INTEGRATING)
+METHODS = dict(scvi={}, ldvae={}, scvi_2x30=INTEGRATING, scanvi=INTEGRATING)
 UNKNOWN = "unknown to scanvi"
 
 
@@ -23,7 +23,8 @@ def arguments(argv=None):
     add("out", type=Path, help="where to write, without an ending")
     add("--seed", type=int, default=0, help="of everything random [0]")
     add("--method", choices=METHODS, default="scvi",
-        help="scvi_2x30: 2 layers, 30 latents, nb; scanvi: that, then SCANVI from it [scvi]")
+        help="ldvae: a linear decoder; scvi_2x30: 2 layers, 30 latents, nb; scanvi: that, then "
+        "SCANVI from it [scvi]")
     add("--batches", type=Path, help="text file, the batch of each cell, line by line [no batches]")
     add("--labels", type=Path, help="the same for the types that scanvi is to know; cells "
         f"of type '{UNKNOWN}' it has to guess")
@@ -103,9 +104,10 @@ def train(X, args, batches=None):
     scvi.settings.seed = args.seed
     adata, watch = anndata.AnnData(X), stopwatch()
     if batches is not None: adata.obs["batch"] = batches
-    scvi.model.SCVI.setup_anndata(adata, batch_key=None if batches is None else "batch")
+    kind = scvi.model.LinearSCVI if args.method == "ldvae" else scvi.model.SCVI
+    kind.setup_anndata(adata, batch_key=None if batches is None else "batch")
     chosen = {"gene_likelihood": args.likelihood} if args.likelihood else {}
-    model = scvi.model.SCVI(adata, **METHODS[args.method] | chosen)
+    model = kind(adata, **METHODS[args.method] | chosen)
     model.train(max_epochs=args.epochs, callbacks=[watch], **how(args))
     return model, watch.seconds
 

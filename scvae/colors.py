@@ -109,7 +109,9 @@ def listed(
 CALLED = {  # a name in code, or a part of one -> what figures call it
     "kmeans": "k-means", "leiden": "Leiden", "pca": "PCA", "vae": "VAE", "ari": "ARI",
     "nmi": "NMI", "hvg": "HVG", "elbo": "ELBO", "gaussian": "Gaussian", "poisson": "Poisson",
-    "nb": "negative binomial", "zinb": "zero-inflated NB", "beta0": "beta 0", "beta1": "beta 1",
+    "nb": "negative binomial", "zinb": "zero-inflated NB", "scvi": "SCVI", "ldvae": "LDVAE",
+    "scanvi": "SCANVI", "knn": "neighbours", "f1": "F1", "warmup": "warm-up", "n_genes": "genes",
+    "n_clusters": "clusters", "n_latent": "latents", "beta0": "beta 0", "beta1": "beta 1",
     "beta1e-7": "beta 1e-7", "beta_linear": "beta rises", "beta_capped": "beta rises, capped"}
 
 def called(

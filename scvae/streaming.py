@@ -482,8 +482,10 @@ class OnDisk:
 
     def rows(self, rows) -> tuple:
         "As of `OnHost`."
-        parts = map(torch.from_numpy, self.scratch.rows(rows))
-        return tuple(part.to(self.device) for part in parts)
+        parts = [torch.from_numpy(part) for part in self.scratch.rows(rows)]
+        if self.device.type == "cuda":   # pinned: the next rows are read while these are copied
+            parts = [part.pin_memory() for part in parts]
+        return tuple(part.to(self.device, non_blocking=True) for part in parts)
 
 # %% ../nbs/22_streaming.ipynb #7bf9fcfa
 @patch

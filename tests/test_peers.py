@@ -59,7 +59,6 @@ GOOD = dict(label=np.array(["a", "b"] * 50), batch=np.array(["x"] * 60 + ["y"] *
     (dict(Z_versions=np.eye(100)), "cannot be called versions"),
     (dict(Z_one=np.eye(99)), "needs 2 dimension"), (dict(batch=np.array(["x"])), "100 cells"),
     (dict(Z_one=np.full((100, 2), np.nan)), "Z_one holds what is no finite number"),
-    (dict(batch=np.array(["x"] * 100)), "batch is the same for all cells"),
     (dict(label=np.array(["x"] * 100)), "label is the same for all cells"),
     (dict(label=np.array(["a", 1] * 50, object)), "names as text and not as objects"),
     ({k: v[::2] if k == "batch" else v[:50] for k, v in GOOD.items()}, "there are 50 cells")])
@@ -76,6 +75,8 @@ def test_what_is_scored_is_read(tmp_path):
     from run_scib import read
     np.savez(tmp_path/"all.npz", **GOOD)
     assert set(read(tmp_path/"all.npz")) == set(GOOD)
+    np.savez(tmp_path/"one.npz", **GOOD | dict(batch=np.array(["x"] * 100)))   # cells of one batch
+    assert set(read(tmp_path/"one.npz")) == set(GOOD)
     call = lambda *args: failure(*args, tmp_path/"out.json", script=scorer)
     assert "there is no file" in call(tmp_path/"none.npz")
     assert "--threads is 0" in call("--threads", 0, tmp_path/"all.npz")

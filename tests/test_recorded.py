@@ -12,7 +12,7 @@ results = Path(__file__).parents[1]/"nbs"/"results"
 
 # Files whose rows are not made by a key: measurements of speed, what others published, pictures
 NO_KEY = {"benchmark", "choices", "cold_start", "consensus_cells_zeisel4k", "faults", "leiden",
-          "many", "precision", "published", "quality_by_time", "scale", "scib_metrics", "streaming"}
+          "many", "precision", "published", "quality_by_time", "scale", "scib_metrics", "epochs"}
 
 # Files that belong to rows of another: a key, and no settings of their own
 OF_ANOTHER = {"beta_curves": ["beta"], "collapse_curves": ["collapse"],

@@ -2,10 +2,12 @@
 import ast, html, inspect, json, re, shutil, subprocess, sys
 from functools import cache
 from importlib import import_module
+import pandas as pd
 from PIL import Image
 from pybtex.database import parse_file
 import chapters
 from chapters import cfg, root
+from scvae.colors import called
 
 source, made, site = root/"_proc/site", root/"_proc/html", root/"_docs"  # read, written, finished
 
@@ -60,12 +62,32 @@ def prose(text, above=""):
 
 
 def parts_only(cell):
-    "The front page's list of parts without their pages, which the sidebar has."
+    "The front page's list of parts as one paragraph, without the pages, which the sidebar has."
     one = r"^- \*\*([\w ]+)\*\*\. (.+?): \[[^\]]+\]\((\w+\.ipynb)\).*$"
     for output in cell["outputs"]:
         if text := "".join(output.get("data", {}).get("text/markdown", "")):
-            shorter = re.sub(one, r"- **[\1](\3)**. \2.", text, flags=re.M)
+            shorter = re.sub(one, r"**[\1](\3)**: \2.", text, flags=re.M)
             output["data"] = output["data"] | {"text/markdown": shorter}
+
+
+@cache
+def in_code():
+    "What recorded rows call methods, recipes and measures."
+    files = [pd.read_csv(path) for path in sorted((root/"nbs/results").glob("*.csv"))]
+    own = [set(rows[c].astype(str)) for rows in files for c in ("recipe", "method") if c in rows]
+    return set().union(*own, *(rows.columns for rows in files))
+
+
+def in_words(cell):
+    "The heads of a study's tables in words; the name that code has shows on hovering."
+    def worded(m):
+        name = html.unescape(m[2]).strip()
+        said = called(name) if name in in_code() else name
+        return m[0] if said == name else f'{m[1]} title="{m[2]}">{html.escape(said)}</th>'
+    for output in cell["outputs"]:
+        if text := "".join(output.get("data", {}).get("text/html", "")):
+            text = re.sub(r"(<th\b[^>]*)>([^<]+)</th>", worded, text)
+            output["data"] = output["data"] | {"text/html": text}
 
 
 def alt_text(code, heading, before):
@@ -198,6 +220,7 @@ def chapter(stem):
     for cell in nb["cells"]:
         text = "".join(cell["source"])
         if stem == "index" and cell["cell_type"] == "code": parts_only(cell)
+        if "30" <= stem < "50" and cell["cell_type"] == "code": in_words(cell)
         if cell["cell_type"] == "code": cells += code_cells(cell, stem, heading, before)
         else:
             heading = ([heading] + re.findall(r"^#+ (.+)$", text, re.M))[-1].replace("`", "")

@@ -19,7 +19,7 @@ from ..counts import data_sha256
 from ..train import Cells, embed
 from ..clustering import cluster, neighbor_graph, pca
 from .recipes import fit_recipe, prepared, recipe, run_key, settings_of
-from .peers import SCVI, scvi_epochs, scvi_latents
+from .peers import PEERS, SCVI, scvi_epochs, scvi_latents
 from .runner import read_rows
 from ..rows import append_rows, each_once
 
@@ -71,7 +71,7 @@ def space_of(
     seed,    # of the training
 ) -> tuple:  # AnnData, cells x dimensions
     "The representation that a recipe makes of its cells."
-    if recipe["method"] == "scvi": return scvi_latents(recipe, seed)[:2]
+    if recipe["method"] in PEERS: return scvi_latents(recipe, seed)[:2]
     adata, prep = prepared(recipe["dataset"], recipe["n_top_genes"])
     if recipe["method"] == "pca": return adata, pca(prep.transform(adata), recipe["n_latent"])
     net, _ = fit_recipe(recipe, seed)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAIRS', 'TRANSFER', 'PLAIN', 'DIFFERENCES', 'EXPRESSION', 'GENERATED', 'GENERATORS', 'DENOISED', 'DENOISERS', 'JOBS',
-           'Pair', 'both_species', 'parts_of', 'by_components', 'judged_transfer', 'of_types', 'timed', 'transfer_rows',
-           'true_lfc', 'questions', 'some_of', 'of_calls', 'by_models', 'by_wilcoxon', 'models_for', 'expression_rows',
-           'generators', 'generation_rows', 'thinned', 'by_neighbours', 'rank_of', 'by_low_rank', 'as_alra', 'by_vae',
-           'denoised', 'losses', 'train_and_test', 'denoising_rows', 'recipes_of', 'jobs_study', 'means_of',
-           'plot_measure', 'plot_means']
+           'BASELINES', 'Pair', 'both_species', 'parts_of', 'by_components', 'judged_transfer', 'of_types', 'timed',
+           'transfer_rows', 'true_lfc', 'questions', 'some_of', 'of_calls', 'by_models', 'by_wilcoxon', 'models_for',
+           'expression_rows', 'generators', 'generation_rows', 'thinned', 'by_neighbours', 'rank_of', 'by_low_rank',
+           'as_alra', 'by_vae', 'denoised', 'losses', 'train_and_test', 'denoising_rows', 'recipes_of', 'jobs_study',
+           'means_of', 'job_margins', 'plot_measure', 'plot_means']
 
 # %% ../../nbs/49_jobs.ipynb #4b4f230b
 import time, warnings
@@ -481,6 +481,21 @@ def means_of(
     "A measure, averaged over seeds."
     table = rows.groupby([by, "method"], sort=False)[measure].mean().unstack()
     return table.reindex(columns=[m for m in methods if m in table]).rename(columns=methods)
+
+# %% ../../nbs/49_jobs.ipynb #978a4ef9
+BASELINES = {  # job -> measure, and what the default is compared with
+    "transfer": ("macro_f1", ["pca_lr", "pca_knn"]),
+    "expression": ("auprc", ["wilcoxon", "wilcoxon_lfc"])}
+
+def job_margins(
+    rows,  # job -> its rows, as recorded
+) -> pd.DataFrame:  # set x job
+    "How far the default is ahead of the better baseline, in the mean of seeds."
+    found = {}
+    for job, (measure, baselines) in BASELINES.items():
+        mean = rows[job].groupby(["dataset", "method"])[measure].mean().unstack()
+        found[job] = mean["default"] - mean[baselines].max(axis=1)
+    return pd.DataFrame(found)
 
 # %% ../../nbs/49_jobs.ipynb #f34a8850
 def plot_measure(
