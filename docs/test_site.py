@@ -226,6 +226,14 @@ def test_the_first_page_has_its_table_and_the_citation(browser, base):
     assert (site/"CITATION.cff").read_text(encoding="utf-8").startswith("cff-version")
 
 
+def test_tables_of_studies_say_methods_in_words(browser, base):
+    browser.open(base + "34_hvg.html")
+    heads = "[...document.querySelectorAll('article th')]"
+    shown = browser.js(f"{heads}.map(t => t.textContent.trim()).join()")
+    assert "beta rises, capped" in shown and "beta_capped" not in shown
+    assert "beta_capped" in browser.js(f"{heads}.map(t => t.title).join()")   # on hovering
+
+
 def test_code_can_be_copied_as_it_was_written(browser, base):
     start = "#| export\ndef mlp"
     written = next(s for s in order.codes("02_model") if s.startswith(start)).split("\n", 1)[1]
