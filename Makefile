@@ -31,7 +31,7 @@ faults: .venv/ready
 
 test: .venv/ready
 	@$(STRICT) OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 
 lab: .venv/ready
 	@MATPLOTLIBRC=$(CURDIR)/scvae/templates/scvae.mplstyle $(BIN)/jupyter lab nbs

@@ -1,7 +1,9 @@
 """Train scvi-tools' SCVI on one count matrix, everything at its defaults unless told otherwise.
 
 Writes the cells' latents (OUT.npy) and how they came about (OUT.json). With batches it integrates
-them; with labels it can go on to SCANVI."""
+them; with labels it can go on to SCANVI, whose guesses stand in OUT.types.csv; groups of cells it
+can compare, gene by gene (OUT.plain.0.csv, ...), with batches also decoded in each of them
+(OUT.corrected.0.csv, ...)."""
 import argparse, json, os, platform, sys, threading, time, warnings
 from importlib import metadata, util
 from pathlib import Path
@@ -28,6 +30,7 @@ def arguments(argv=None):
     add("--batches", type=Path, help="text file, the batch of each cell, line by line [no batches]")
     add("--labels", type=Path, help="the same for the types that scanvi is to know; cells "
         f"of type '{UNKNOWN}' it has to guess")
+    add("--compare", type=Path, help="JSON file, for each comparison two lists of numbers of cells")
     add("--epochs", type=int, help="[SCVI's own default: 400, fewer above 20000 cells]")
     add("--likelihood", choices=("poisson", "nb", "zinb"),
         help="[the method's own: SCVI's default, zinb, for scvi; else nb]")
@@ -52,6 +55,8 @@ def fault_of(args):
         return "scanvi needs labels: give --labels a file with the type of each cell"
     for path in filter(None, (args.batches, args.labels)):
         if not path.is_file(): return f"there is no file {path}: write a name for each cell there"
+    if args.compare and not args.compare.is_file():
+        return f"there is no file {args.compare}: write two lists of cells for each comparison"
     if util.find_spec("scvi") is None:
         return (f"{sys.executable} has no scvi-tools: use .venv-peers/bin/python, "
                 "which `make peers` sets up")
@@ -77,6 +82,17 @@ def read_names(path, n_cells):
     if "" in names:
         sys.exit(f"line {names.index('') + 1} of {path} is empty: each cell needs a name")
     return np.array(names)
+
+
+def read_pairs(path, n_cells):
+    "Two groups of cells for each comparison."
+    try: pairs = [[np.array(group, int) for group in pair] for pair in json.loads(path.read_text())]
+    except (ValueError, TypeError) as e:
+        sys.exit(f"{path} holds no lists of numbers of cells: {e}")
+    for i, pair in enumerate(pairs):
+        fine = len(pair) == 2 and all(g.size and g.min() >= 0 and g.max() < n_cells for g in pair)
+        if not fine: sys.exit(f"comparison {i} of {path} is not of two groups of {n_cells} cells")
+    return pairs
 
 
 def end_with(parent):
@@ -135,6 +151,16 @@ def go_on(model, args, labels):
     return model, used
 
 
+def compared(model, pairs, correct):
+    "A table for each comparison, in change mode and else at the defaults, and seconds of each."
+    tables, seconds = [], []
+    for one, other in pairs:
+        start, how = time.perf_counter(), dict(mode="change", batch_correction=correct)
+        tables.append(model.differential_expression(idx1=one, idx2=other, **how, silent=True))
+        seconds.append(round(time.perf_counter() - start, 2))
+    return tables, seconds
+
+
 def settings(model):
     "What the model and its training really used, by the names that our recipes use."
     given, trainer = model.init_params_["non_kwargs"], model.trainer
@@ -176,6 +202,7 @@ def main():
     batches, labels = (p and read_names(p, X.shape[0]) for p in (args.batches, args.labels))
     if labels is not None and (labels == UNKNOWN).all():
         sys.exit(f"{args.labels} names no type: SCANVI needs some cells of which it is known")
+    pairs = read_pairs(args.compare, X.shape[0]) if args.compare else []
     warnings.filterwarnings("ignore", module="lightning|scvi|anndata")
     torch.set_num_threads(args.threads)
     start, cpu = time.perf_counter(), time.process_time()
@@ -192,13 +219,19 @@ def main():
         settings=settings(model), losses=losses(model))
     if batches is not None: report["batches"] = len(set(batches))
     if scanvi: report["scanvi"] = scanvi
-    write(args.out, Z, report)
+    named = {}
+    for way in ("plain", "corrected")[:1 if batches is None else 2]:
+        tables, report[f"{way}_seconds"] = compared(last, pairs, way == "corrected")
+        named |= {f"{way}.{i}": table for i, table in enumerate(tables)}
+    if scanvi: named["types"] = last.predict(soft=True)
+    write(args.out, Z, report, named)
 
 
-def write(out, Z, report):
-    "The report last, so that where there is one the latents are whole."
+def write(out, Z, report, tables):
+    "The report last, so that where there is one the rest is whole."
     out.parent.mkdir(parents=True, exist_ok=True)
     np.save(f"{out}.npy", Z)
+    for name, table in tables.items(): table.to_csv(f"{out}.{name}.csv")
     part = Path(f"{out}.json.part")
     part.write_text(json.dumps(report))
     os.replace(part, f"{out}.json")

@@ -21,8 +21,8 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'INNER', 'OUTER', 
            'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells', 'warn_cells', 'work_bytes',
            'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room', 'mixed', 'finish_fit',
            'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of', 'parts_of_run',
-           'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'threads',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again', 'conditions',
+           'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -56,7 +56,7 @@ from .preprocess import Preprocessor
 from .train import (ENGINE, Cells, Options, best_precision, check_batches, check_seed,
                          check_weight, covariates_of, device_of, embed, embedded, minibatches,
                          train)
-from .workers import TOGETHER, leads
+from .workers import TOGETHER, leads, threads
 
 # %% ../nbs/11_fitting.ipynb #180c1110
 class SCVAE:
@@ -1806,17 +1806,6 @@ def arguments_again(
         "it is repeated without.", stacklevel=3)
     if known.get("weight") is None: return given
     return given | dict(weight=np.array(known["weight"], known.get("weight_dtype", "float64")))
-
-# %% ../nbs/11_fitting.ipynb #bf3ec768
-@contextmanager
-def threads(
-    n,  # how many
-):
-    "Let PyTorch use so many threads for a while."
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try: yield
-    finally: torch.set_num_threads(before)
 
 # %% ../nbs/11_fitting.ipynb #c8fc8336
 CLOSE = 0.05  # of a loss, and of the latents' spread: what another machine may differ by

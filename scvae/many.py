@@ -30,7 +30,7 @@ from .matching import columns_of, one_hot
 from .objective import kl_divergence
 from .train import (Cells, Options, Tally, Thinned, autocast, best_precision, check_seed,
                          device_of, digest_cells, epoch_row, plain, plan_epoch, settings_of)
-from .workers import Workers, check_alone, in_workers
+from .workers import Workers, check_alone, cores, in_workers
 
 # %% ../nbs/14_many.ipynb #b20f0c93
 class Losses(nn.Module):
@@ -428,7 +428,7 @@ def saved_and_loaded(
         cells.write_h5ad(f"{folder}/cells.h5ad")
         jobs = [(folder, i, stopped_with(folder, each)) for i, each in enumerate(options)]
         done = kept_jobs(jobs, workers) if options[0]["checkpoint"] else in_workers(
-            fit_and_save, jobs, min(workers or os.cpu_count(), len(jobs)))
+            fit_and_save, jobs, min(workers or cores(), len(jobs)))
         bar = tqdm(done, desc="fit", unit="run", total=len(jobs), disable=not progress)
         for _, job in bar: job.result()
         return [load_model(f"{folder}/{i}") for i in range(len(jobs))]
@@ -464,7 +464,7 @@ def kept_jobs(
     "Call `fit_and_save` for each job, in processes that keep checkpoints."
     folder, _, options = jobs[0]
     stop, n_done, place = Stop(announce=f"{folder}/{STOP}"), 0, options["checkpoint"]
-    with noted(stop), Workers(min(workers or os.cpu_count(), len(jobs))) as pool:
+    with noted(stop), Workers(min(workers or cores(), len(jobs))) as pool:
         with unheard(): futures = {pool.submit(fit_and_save, *job): job for job in jobs}
         for future in as_completed(futures):
             if stop.asked() and isinstance(future.exception(), BrokenProcessPool): continue

@@ -22,7 +22,7 @@ from .fitting import SCVAE
 from .likelihoods import CalibratedGaussian
 from .streaming import fit as fit_alone
 from .train import Batch, Tally, Thinned, best_device, shown, train_epoch
-from .workers import TOGETHER, n_started
+from .workers import TOGETHER, cores, n_started, threads
 
 # %% ../nbs/24_processes.ipynb #c11aced0
 @dataclass
@@ -267,10 +267,10 @@ def alone(self: Ranks,
     run,  # Run; its weights change
 ) -> float:
     "Seconds of a step in one process, with the cores of all on this machine if that is faster."
-    usual, cores, self.sharing = torch.get_num_threads(), os.cpu_count(), False
+    usual, self.sharing = torch.get_num_threads(), False
     found = [seconds_a_step(run)]
     if str(run.device) == "cpu":
-        torch.set_num_threads(min(cores, usual * self.here))
+        torch.set_num_threads(min(cores(), usual * self.here))
         found.append(seconds_a_step(run))
         torch.set_num_threads(usual)
     self.sharing = True
@@ -355,7 +355,7 @@ def fit(
     **options,      # all other options of `streaming.fit`
 ) -> SCVAE:
     "Preprocess and train, with all processes of torchrun; latents go to adata.obsm or vae.cells."
-    with joined() as ranks:
+    with joined() as ranks, threads(min(torch.get_num_threads(), cores())):
         if ranks is None: return fit_alone(adata, n_top_genes, **options)
         if ranks.rank: options["progress"] = False
         with ranks.met(): return fit_alone(adata, n_top_genes, **options)

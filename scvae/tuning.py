@@ -34,7 +34,7 @@ from .clustering import cluster
 from .fitting import fit
 from .ensembles import neighbour_stability
 from .counts import counts_of
-from .workers import check_alone, in_workers, on_one_thread
+from .workers import check_alone, cores, in_workers, on_one_thread
 
 # %% ../nbs/16_tuning.ipynb #a2f6a980
 def get_optuna():
@@ -538,7 +538,7 @@ def search(
     study = begin(storage, str(dataset))
     missing = n_trials - finished(study)
     if missing <= 0: return trials(study)
-    n = min(workers or os.cpu_count(), missing)
+    n = min(workers or cores(), missing)
     jobs = [(storage, str(dataset), n_trials, seeds, i) for i in range(n)]
     with watched(study, n_trials, progress, storage):
         ended = [job for _, job in in_workers(work_on, jobs, n)]

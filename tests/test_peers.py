@@ -25,6 +25,7 @@ def test_what_cannot_work_is_told_in_a_sentence(counts, tmp_path):
     assert "there is no file" in failure(tmp_path/"none.npz", tmp_path/"out")
     assert "--epochs is 0: give 1 or more" in failure(counts, tmp_path/"out", "--epochs", 0)
     assert "--seed is -1: give 0 or more" in failure(counts, tmp_path/"out", "--seed", -1)
+    assert "two lists of cells" in failure(counts, tmp_path/"out", "--compare", tmp_path/"none")
     assert "`make peers` sets up" in failure(counts, tmp_path/"out")  # there is no scvi-tools here
     assert [p.name for p in tmp_path.iterdir()] == ["counts.npz"]
 
@@ -47,6 +48,21 @@ def test_batches_and_labels_are_names_of_all_cells(counts, tmp_path):
     with pytest.raises(SystemExit, match="line 2 of .* is empty"): read_names(names, 4)
     names.write_bytes("é".encode("latin-1"))
     with pytest.raises(SystemExit, match="is no text in UTF-8"): read_names(names, 1)
+
+
+@pytest.mark.parametrize("content, said", [
+    ("[[[0], [1]", "holds no lists of numbers"), ('[[["a"], [1]]]', "holds no lists of numbers"),
+    ("5", "holds no lists of numbers"), ("[[[0]]]", "is not of two groups"),
+    ("[[[0], []]]", "is not of two groups"), ("[[[0], [4]]]", "is not of two groups of 4 cells"),
+    ("[[[0], [-1]]]", "is not of two groups"), ("[[[0], [1]], [[2], [9]]]", "comparison 1 of")])
+def test_groups_to_compare_are_numbers_of_cells(tmp_path, content, said):
+    sys.path.insert(0, str(script.parent))
+    from run_scvi import read_pairs
+    path = tmp_path/"pairs.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit, match=said): read_pairs(path, 4)
+    path.write_text("[[[0, 3], [1]]]")
+    assert [[g.tolist() for g in pair] for pair in read_pairs(path, 4)] == [[[0, 3], [1]]]
 
 
 GOOD = dict(label=np.array(["a", "b"] * 50), batch=np.array(["x"] * 60 + ["y"] * 40),

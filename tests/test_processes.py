@@ -292,3 +292,13 @@ def test_a_host_goes_on_alone_when_the_other_is_lost(tmp_path, hosts):
     assert "going on in epoch 5 of 12" in said
     history, Z = json.load(open(found))
     close(fitted(), (history, np.array(Z)))
+
+
+def test_no_more_threads_or_processes_than_a_job_may_have(monkeypatch):
+    "A container with a share of one core, on a machine with more."
+    from scvae.workers import Workers
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    torch.set_num_threads(2)
+    vae = scvae.fit(cells(), None, **SMALL | dict(epochs=1))
+    assert vae.settings["trained_with"]["threads"] == 1 and torch.get_num_threads() == 2
+    with Workers() as pool: assert pool._max_workers == 1

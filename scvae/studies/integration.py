@@ -9,8 +9,6 @@ __all__ = ['SETS', 'METHODS', 'CONTROLS', 'OURS', 'NULL', 'RIVALS', 'between_typ
 
 # %% ../../nbs/48_integration.ipynb #4ff7102f
 import time, warnings
-from pathlib import Path
-from tempfile import TemporaryDirectory
 import anndata as ad, numpy as np, pandas as pd, scanpy as sc
 from scipy import sparse
 from sklearn.decomposition import PCA
@@ -25,7 +23,7 @@ from ..fitting import fit
 from ..preprocess import Preprocessor
 from ..sources import find_cells
 from .clusterers import record
-from .peers import by_scib, train_scvi
+from .peers import by_scib, by_scvi_tools
 from .recipes import of_fit
 from .representation import of_types
 
@@ -115,16 +113,9 @@ def by_scvi(
     seed,    # of everything random
 ) -> np.ndarray:  # n_cells x n_latent
     "Latents of scvi-tools, at its own number of epochs."
-    with TemporaryDirectory() as folder:
-        counts, out = Path(folder)/"counts.npz", Path(folder)/"latents"
-        sparse.save_npz(counts, sparse.csr_matrix(adata.X)[:, np.flatnonzero(genes)])
-        told = {"batches": batch} | ({"labels": labels} if method == "scanvi" else {})
-        more = ["--method", method]
-        for name, values in told.items():   # as numbers: a name may hold anything
-            more += [f"--{name}", Path(folder)/name]
-            np.savetxt(more[-1], pd.factorize(values)[0], "%d")
-        train_scvi(counts, out, seed, None, *more)
-        return np.load(f"{out}.npy")
+    X = sparse.csr_matrix(adata.X)[:, np.flatnonzero(genes)]
+    labels = labels if method == "scanvi" else None
+    return by_scvi_tools(X, seed, method, batches=batch, labels=labels).latents
 
 # %% ../../nbs/48_integration.ipynb #48c924ff
 def by_fit(

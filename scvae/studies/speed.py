@@ -41,7 +41,7 @@ from ..clustering import cluster
 from ..many import fit_many
 from .recipes import FORMER, recipe
 from .peers import peer_python
-from ..workers import peak_mb
+from ..workers import cores, peak_mb
 from ..fast_nb import Counts
 
 # %% ../../nbs/43_speed.ipynb #9f0db6ea
@@ -323,7 +323,7 @@ def benchmark(
 ) -> pd.DataFrame:    # a measurement a row
     "Our engine against scvi-tools on the same matrix: same batch size and epochs, in turn."
     if peers: peer_python()
-    threads, rows = threads or os.cpu_count(), []
+    threads, rows = threads or cores(), []
     order = list(itertools.product(range(turns), [*NETS, *(["scvi"] if peers else [])]))
     total = len(n_cells) * len(order)
     bar = tqdm(total=total, desc="bench", unit="run", disable=not progress)
@@ -340,7 +340,7 @@ def benchmark(
 def conditions() -> dict:  # columns of recorded rows
     "What a measurement on all cores depends on besides the code."
     precision = best_precision(best_device())
-    return dict(threads=os.cpu_count(), precision=precision, machine=processor())
+    return dict(threads=cores(), precision=precision, machine=processor())
 
 # %% ../../nbs/43_speed.ipynb #52ab83df
 def in_short(
@@ -372,7 +372,7 @@ def on_threads(
 ):
     "Let torch use so many threads, and restore the former number."
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or os.cpu_count())
+    torch.set_num_threads(threads or cores())
     try: yield
     finally: torch.set_num_threads(before)
 
