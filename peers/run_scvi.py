@@ -219,9 +219,9 @@ def main():
         settings=settings(model), losses=losses(model))
     if batches is not None: report["batches"] = len(set(batches))
     if scanvi: report["scanvi"] = scanvi
-    named = {}
+    named, report["compared"] = {}, {}   # seconds of each comparison
     for way in ("plain", "corrected")[:1 if batches is None else 2]:
-        tables, report[f"{way}_seconds"] = compared(last, pairs, way == "corrected")
+        tables, report["compared"][way] = compared(last, pairs, way == "corrected")
         named |= {f"{way}.{i}": table for i, table in enumerate(tables)}
     if scanvi: named["types"] = last.predict(soft=True)
     write(args.out, Z, report, named)

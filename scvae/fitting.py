@@ -56,7 +56,7 @@ from .preprocess import Preprocessor
 from .train import (ENGINE, Cells, Options, best_precision, check_batches, check_seed,
                          check_weight, covariates_of, device_of, embed, embedded, minibatches,
                          train)
-from .workers import TOGETHER, leads, threads
+from .workers import TOGETHER, leads, on_threads
 
 # %% ../nbs/11_fitting.ipynb #180c1110
 class SCVAE:
@@ -1883,7 +1883,7 @@ def rerun(
     options = how_again(folder, old.settings, device)
     counts = same_cells(cells_for(adata, found, path), old.settings, options)
     given = arguments_again(old.settings) | asdict(options)
-    with threads(old.settings["trained_with"]["threads"]):
+    with on_threads(old.settings["trained_with"]["threads"]):
         new = fit(counts, progress=progress, **given)
     new.net.to("cpu")
     return compared(old, new, counts)

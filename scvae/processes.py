@@ -22,7 +22,7 @@ from .fitting import SCVAE
 from .likelihoods import CalibratedGaussian
 from .streaming import fit as fit_alone
 from .train import Batch, Tally, Thinned, best_device, shown, train_epoch
-from .workers import TOGETHER, cores, n_started, threads
+from .workers import TOGETHER, cores, n_started, on_threads
 
 # %% ../nbs/24_processes.ipynb #c11aced0
 @dataclass
@@ -355,7 +355,7 @@ def fit(
     **options,      # all other options of `streaming.fit`
 ) -> SCVAE:
     "Preprocess and train, with all processes of torchrun; latents go to adata.obsm or vae.cells."
-    with joined() as ranks, threads(min(torch.get_num_threads(), cores())):
+    with joined() as ranks, on_threads(min(torch.get_num_threads(), cores())):
         if ranks is None: return fit_alone(adata, n_top_genes, **options)
         if ranks.rank: options["progress"] = False
         with ranks.met(): return fit_alone(adata, n_top_genes, **options)

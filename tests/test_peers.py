@@ -144,7 +144,7 @@ used = dict(n_latent=10, hidden=[128], dropout=0.1, likelihood="zinb", epochs=in
             batch_size=128, warmup=400)
 losses = {{name: history for name in ("epoch", "beta", "recon", "kl", "loss")}}
 report = dict(counts=Path(counts).name, seconds=1, peak_mb=1, versions={{}}, settings=used,
-              losses=losses)
+              losses=losses, compared={{}})
 Path(out + ".json").write_text(json.dumps(report))
 '''
 

@@ -97,8 +97,6 @@ class Told(NamedTuple):
 def read_told(
     out,     # what the script wrote, without an ending
     labels,  # what SCANVI was given, or None
-    ways,    # of "plain" and "corrected"
-    n,       # how many comparisons
 ) -> Told:
     "Read it, types by their names and genes in their order."
     read = lambda name: pd.read_csv(f"{out}.{name}.csv", index_col=0)
@@ -106,8 +104,9 @@ def read_told(
     if labels is not None:
         names = sorted({name for name in labels if name is not None})
         types = read("types")[[str(i) for i in range(len(names))]].set_axis(names, axis=1)
-    tables = {way: [read(f"{way}.{i}").sort_index() for i in range(n)] for way in ways}
     report = json.loads(Path(f"{out}.json").read_text())
+    tables = {way: [read(f"{way}.{i}").sort_index() for i in range(len(seconds))]
+              for way, seconds in report["compared"].items()}
     return Told(np.load(f"{out}.npy"), report, types, tables)
 
 # %% ../../nbs/31_peers.ipynb #0a85a25f
@@ -127,13 +126,13 @@ def by_scvi_tools(
         more, given = ["--method", method], {}
         if batches is not None: given["batches"] = in_lines(batches)
         if labels is not None: given["labels"] = in_lines(labels)
-        if pairs: given["compare"] = json.dumps([[[int(i) for i in g] for g in p] for p in pairs])
+        pairs = [[np.asarray(group).tolist() for group in pair] for pair in pairs]
+        if pairs: given["compare"] = json.dumps(pairs)
         for name, text in given.items():
             more += [f"--{name}", Path(folder)/name]
             more[-1].write_text(text)
         train_scvi(counts, out, seed, epochs, *more)
-        ways = ("plain", "corrected")[:1 if batches is None else 2]
-        return read_told(out, labels, ways, len(pairs))
+        return read_told(out, labels)
 
 # %% ../../nbs/31_peers.ipynb #37d671b1
 def check_used(

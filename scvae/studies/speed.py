@@ -7,9 +7,9 @@ __all__ = ['NETS', 'BATCH_SIZE', 'COLUMNS', 'PARTS', 'SCALES', 'CENTRE', 'ADAM',
            'beta_of', 'epoch_flops', 'epoch_bytes', 'now', 'rate', 'ceilings', 'floor_seconds', 'Stamps', 'timed',
            'measure_ours', 'run_scvi', 'measure_scvi', 'size_of', 'save_cells', 'processor', 'in_a_process',
            'floors_of', 'ari_of', 'measured', 'one_size', 'benchmark', 'conditions', 'in_short', 'scvi_of',
-           'on_threads', 'timed_step', 'random_batches', 'parts_of_a_step', 'scaling', 'by_definition', 'gathered',
-           'one_ahead', 'unfused', 'taken_back', 'epoch_seconds', 'empty_compiler_cache', 'without', 'choices',
-           'types_of', 'judged', 'compare_ways', 'batch_recipes', 'cold_start', 'Looks', 'watched', 'quality_by_time']
+           'timed_step', 'random_batches', 'parts_of_a_step', 'scaling', 'by_definition', 'gathered', 'one_ahead',
+           'unfused', 'taken_back', 'epoch_seconds', 'empty_compiler_cache', 'without', 'choices', 'types_of', 'judged',
+           'compare_ways', 'batch_recipes', 'cold_start', 'Looks', 'watched', 'quality_by_time']
 
 # %% ../../nbs/43_speed.ipynb #e3f9e2da
 import itertools, json, os, platform, shutil, subprocess, sys, tempfile, time, torch
@@ -41,7 +41,7 @@ from ..clustering import cluster
 from ..many import fit_many
 from .recipes import FORMER, recipe
 from .peers import peer_python
-from ..workers import cores, peak_mb
+from ..workers import cores, on_threads, peak_mb
 from ..fast_nb import Counts
 
 # %% ../../nbs/43_speed.ipynb #9f0db6ea
@@ -364,17 +364,6 @@ def scvi_of(
     together = ["machine", "n_cells", "turn"]
     scvi = rows[rows.engine == "scvi"].groupby(together).cells_per_second.median()
     return scvi.reindex(pd.MultiIndex.from_frame(rows[together])).to_numpy()
-
-# %% ../../nbs/43_speed.ipynb #7a98298e
-@contextmanager
-def on_threads(
-    threads=None,  # of the processor; None: all cores
-):
-    "Let torch use so many threads, and restore the former number."
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or cores())
-    try: yield
-    finally: torch.set_num_threads(before)
 
 # %% ../../nbs/43_speed.ipynb #c7f88472
 PARTS = ["gathering the batch", "networks and losses, forward", "backward", "Adam"]
