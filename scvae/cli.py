@@ -7,31 +7,32 @@ __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'P
            'OutFile', 'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite',
            'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
            'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
-           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'A_PART', 'HowMany', 'Like', 'Batch', 'Sample', 'LikeLayer',
-           'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown', 'RunCells',
-           'Page', 'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials', 'Nets',
-           'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder', 'DataFolder',
-           'Check', 'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of', 'option_of',
-           'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line', 'shadowed',
-           'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix',
-           'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'matrix_of', 'without_empty', 'layer_of',
-           'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'data', 'contents', 'contents_text',
-           'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'is_ours',
-           'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options', 'check_update', 'check_same_cells',
-           'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
-           'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
-           'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
-           'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'sample_into',
-           'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit', 'with_counts',
-           'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command', 'encode_into', 'encoded_of',
-           'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of', 'as_new_cells', 'as_columns',
-           'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts', 'new_parts', 'write_generated',
-           'cells_like', 'like_each', 'like_parts', 'generate_command', 'is_run', 'check_rep', 'scored_cells',
-           'score_command', 'Where', 'query_opened', 'run_cells', 'add_map', 'map_into', 'map_text', 'map_command',
-           'reference_for', 'counted_or_placed', 'add_types', 'types_into', 'types_given', 'transfer_command',
-           'cells_of', 'report_command', 'report_again', 'compare_into', 'rerun_command', 'rerun_text',
-           'notebook_command', 'check_searchable', 'search_command', 'search_text', 'sizes_of', 'bench_command',
-           'check_measurements', 'study_command', 'check_rows', 'show_founding', 'summaries']
+           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'NO_COUNTS', 'A_PART', 'HowMany', 'Like', 'Batch', 'Sample',
+           'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown',
+           'RunCells', 'Page', 'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials',
+           'Nets', 'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder',
+           'DataFolder', 'Check', 'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of',
+           'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line',
+           'shadowed', 'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new',
+           'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'seen_in', 'without_empty',
+           'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'counted_for', 'data',
+           'contents', 'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells',
+           'copied', 'noted_by_us', 'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options',
+           'check_update', 'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of',
+           'hold', 'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
+           'columns_wanted', 'checked', 'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed',
+           'steps_of', 'begin', 'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into',
+           'changed', 'sampled', 'sample_into', 'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow',
+           'fit_command', 'run_fit', 'has_matrix', 'with_counts', 'report_into', 'fill', 'at', 'open_model', 'model_of',
+           'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk', 'encode_on_disk', 'write_latents',
+           'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated', 'seeds_of', 'add_rows', 'rows_into',
+           'tables_of', 'write_parts', 'new_parts', 'write_generated', 'cells_like', 'like_each', 'like_parts',
+           'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'Where', 'query_opened',
+           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed',
+           'add_types', 'types_into', 'types_given', 'transfer_command', 'cells_of', 'cells_again', 'report_command',
+           'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable',
+           'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command',
+           'check_rows', 'show_founding', 'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -285,7 +286,7 @@ def clean_all(
     names,  # as of `clean`
 ) -> list:
     "The same for several."
-    return list(map(clean, names))
+    return list(map(clean, names or []))
 
 def path_of(
     name,  # of a file or a folder, as given; None: none
@@ -441,26 +442,32 @@ def replacing(
         same_rights(part, path)
 
 # %% ../nbs/19_cli.ipynb #f0166355
-def matrix_of(
+def seen_in(
     adata,  # cells
-    layer,  # None: X
-):          # a matrix, cells x genes
-    "Where the counts are said to be."
-    if layer in (None, "X"): return adata.X
-    return adata.raw.X if layer == "raw" else adata.layers[layer]
+    layer,  # where their counts are; None: X
+    round,  # whether counts with fractions will do
+) -> tuple: # counts, and genes, of each cell
+    "How much was seen of each cell; an error for what are no counts. Empty cells are none."
+    import numpy as np
+    from scvae.counts import checked_blocks, place_of
+    counts, genes = [], []
+    for block in checked_blocks(place_of(adata, layer), adata, round):
+        counts += block.sum(1).A1.tolist()
+        genes += (block > 0).sum(1).A1.tolist()
+        if len(counts) == adata.n_obs: break   # next would be an error for empty cells
+    return np.array(counts), np.array(genes)
 
 # %% ../nbs/19_cli.ipynb #2f1ce7bc
 def without_empty(
     adata,       # cells
-    layer,       # where their counts are; None: X
+    layer, round, # as in `seen_in`
     min_counts,  # that a cell must have
     min_genes,   # that must be seen in a cell
 ):               # the cells that have as many
     "Leave out empty droplets, and say how many cells are left."
     if not (min_counts or min_genes): return adata
-    from scvae.counts import as_csr
-    X = as_csr(matrix_of(adata, layer))
-    enough = (X.sum(1).A1 >= min_counts) & ((X > 0).sum(1).A1 >= min_genes)
+    counts, genes = seen_in(adata, layer, round)
+    enough = (counts >= min_counts) & (genes >= min_genes)
     if enough.all(): return adata
     least = f"{min_counts} counts" + f" and {min_genes} genes" * bool(min_genes)
     say(f"{enough.sum()} of {len(enough)} cells have at least {least}; the others are left out")
@@ -516,7 +523,7 @@ def open_cells(
     say(f"reading {name}")
     adata, mark = read_marked(name)
     layer = layer_of(adata, layer, usual, round)
-    kept = without_empty(adata, layer, *least)
+    kept = without_empty(adata, layer, round, *least)
     return Opened(kept, layer, name, mark if kept is adata else None)
 
 # %% ../nbs/19_cli.ipynb #f4f2d8d7
@@ -539,6 +546,18 @@ def counted(
     from scvae.counts import counts_of
     counts = counts_of(opened.adata, opened.layer, round)
     counts.uns["scvae"] = opened.adata.uns["scvae"] | dict(counts=True)
+    return counts
+
+# %% ../nbs/19_cli.ipynb #5039493d
+def counted_for(
+    vae,     # SCVAE
+    opened,  # Opened
+    round,   # whether to round counts with fractions
+):           # AnnData with counts in X
+    "The same for a model, which may know cells by the file that they are in."
+    from scvae.streaming import file_names, with_file
+    counts = counted(opened, round)
+    counts.obs = with_file(vae, counts.obs, *file_names(opened.name))
     return counts
 
 # %% ../nbs/19_cli.ipynb #d5899dad
@@ -640,8 +659,7 @@ def write_cells(
 ):
     "Write cells: their own file with additions if it can be added to, else a new one."
     adata, _, name, mark = opened
-    about = adata.uns["scvae"]
-    about["added"] = sorted({*about.get("added", ()), *added})
+    adata.uns["scvae"]["added"] = sorted({*map(str, noted_by_us(adata)[0]), *added})
     if mark and copied(name, path, mark):
         if can_be_added_to(path): return add_to_file(adata, path, added)
     write_new(adata, path)
@@ -660,15 +678,27 @@ def copied(
     return False
 
 # %% ../nbs/19_cli.ipynb #55c73d80
+def noted_by_us(
+    adata,  # cells
+) -> tuple: # what was added to them, the settings of a fit; neither where a stranger wrote the note
+    "What `uns` says of earlier fits."
+    about = adata.uns["scvae"]
+    added, fit = about.get("added", ()), about.get("fit", "{}")
+    try: fit = json.loads(fit)
+    except (TypeError, ValueError): fit = {}
+    named = not isinstance(added, (str, int, float, dict))
+    return list(added) if named else [], fit if isinstance(fit, dict) else {}
+
+# %% ../nbs/19_cli.ipynb #a1f5ours
 def is_ours(
     adata,  # cells
     place,  # obsm/X_scvae, or obs/scvae
 ) -> bool:
     "Whether scvae wrote it, by what the file says; those of earlier versions name the fit only."
-    about = adata.uns["scvae"]
-    if place in about.get("added", ()) : return True
-    if "fit" not in about: return False
-    if place.startswith("obsm/"): return json.loads(about["fit"])["key_added"] in place
+    added, fit = noted_by_us(adata)
+    if place in added: return True
+    if "key_added" not in fit: return False
+    if place.startswith("obsm/"): return place == f"obsm/{fit['key_added']}"
     names = getattr(element(adata, place), "categories", ())
     return len(names) > 0 and list(names) == [str(i) for i in range(len(names))]
 
@@ -1159,27 +1189,48 @@ def stream_into(
     checkpoint,  # as `fit` takes it
 ) -> tuple:      # Opened, what came out
     "Fit a model to cells on disk; write it, and the cells without their counts."
-    from scvae.streaming import cluster_sample
+    from scvae.streaming import cluster_sample, marks_of
+    before, s = marks_of(wanted.cells), wanted.settings
     vae = fit_on_disk(wanted, checkpoint)
     vae.save(part/"model")
     begin(wanted, "cluster")
-    cluster_sample(vae.cells, "X_scvae", wanted.resolution, wanted.settings["random_state"])
+    cluster_sample(vae.cells, "X_scvae", wanted.resolution, s["random_state"])
     write_new(vae.cells, part/"adata.h5ad")
-    if wanted.report and vae.cells.X is None: sample_into(part, wanted, vae.cells)
+    if vae.cells.X is None: sample_into(part, wanted, vae.cells, before)
     return Opened(vae.cells, None, called(wanted.cells), None), outcome(vae, vae.cells)
+
+# %% ../nbs/19_cli.ipynb #e5bdaf20
+def changed(
+    before,  # marks of files, from `marks_of`
+) -> list:   # of str
+    "Which files are others now, or have gone."
+    from scvae.streaming import marks_at
+    return [str(path) for path, marks in before.items() if marks_at(path) != marks]
+
+# %% ../nbs/19_cli.ipynb #34114896
+def sampled(
+    wanted,  # Wanted
+    adata,   # its cells, with latents and clusters
+):           # AnnData
+    "Some cells with their counts."
+    from scvae.streaming import as_bytes, sample, sources
+    place, memory = (wanted.layer, wanted.settings["round_counts"]), as_bytes(wanted.memory)
+    with sources(wanted.cells, wanted.stream, memory, *place) as source:
+        return sample(source, adata, random_state=wanted.settings["random_state"])
 
 # %% ../nbs/19_cli.ipynb #5e8dfd63
 def sample_into(
     part,    # folder
     wanted,  # Wanted
     adata,   # its cells, with latents and clusters
+    before,  # marks of their files, from before the fit
 ):
-    "Write some cells with their counts, for the report."
-    from scvae.streaming import as_bytes, sample, sources
-    place, memory = (wanted.layer, wanted.settings["round_counts"]), as_bytes(wanted.memory)
-    with sources(wanted.cells, wanted.stream, memory, *place) as source:
-        some = sample(source, adata, random_state=wanted.settings["random_state"])
-    say(f"the report is of {some.n_obs} cells, chosen at random: sample.h5ad in the run")
+    "Write some cells with their counts, for a report and for `scvae transfer`."
+    some = None if changed(before) else sampled(wanted, adata)
+    if files := changed(before): return say(
+        f"warning: {', '.join(files)} was changed since it was read: the run has no sample.h5ad, "
+        "of which a report is made, and all else of it is there")
+    say(f"{some.n_obs} cells, chosen at random, keep their counts: sample.h5ad in the run")
     write_new(some, part/"sample.h5ad")
 
 # %% ../nbs/19_cli.ipynb #b3cb2b68
@@ -1325,19 +1376,37 @@ def run_fit(
     return done | at(out, done) | dict(seconds=seconds), code
 
 # %% ../nbs/19_cli.ipynb #34fff4b3
+def has_matrix(
+    path,  # .h5ad file
+) -> bool:
+    "Whether it has counts or other numbers; of one that is damaged, whoever reads it will say so."
+    import h5py
+    try:
+        with h5py.File(path) as f:
+            found = [f[at] for at in ("X", "raw/X") if at in f] + list(f.get("layers", ()))
+            return any(getattr(x, "attrs", {}).get("encoding-type") != "null" for x in found)
+    except OSError: return True
+
+# %% ../nbs/19_cli.ipynb #a1f0c3d4
+NO_COUNTS = ("the run has no counts of its cells, which stay in their own file where they are "
+             "streamed, and no sample.h5ad: fit again to have one")
+
+# %% ../nbs/19_cli.ipynb #a1f0c3d3
 def with_counts(
     part,     # folder of a run
-) -> Path:
+) -> Path:    # None where there are none
     "The cells that a report is of: all, or a sample of those that were streamed."
-    some = part/"sample.h5ad"
-    return some if some.is_file() else part/"adata.h5ad"
+    if (some := part/"sample.h5ad").is_file(): return some
+    return part/"adata.h5ad" if has_matrix(part/"adata.h5ad") else None
 
+# %% ../nbs/19_cli.ipynb #a1f0c3d2
 def report_into(
     part, wanted,  # folder; Wanted
 ) -> int:          # as of `make_report`
     "Make the report of a run."
     begin(wanted, "report")
-    return make_report(part/"model", with_counts(part), part/"report.html", wanted.label)
+    if (cells := with_counts(part)) is None: return ended(1, f"no report: {NO_COUNTS}").exit_code
+    return make_report(part/"model", cells, part/"report.html", wanted.label)
 
 # %% ../nbs/19_cli.ipynb #c531cdb3
 def fill(
@@ -1418,7 +1487,7 @@ def encode_into(
     opened = open_cells(cells, layer, vae.settings["layer"], round, least)
     check_free(opened, ADDED[:1])
     check_writable(opened)
-    counts = counted(opened, round)
+    counts = counted_for(vae, opened, round)
     opened.adata.obsm["X_scvae"] = vae.encode(counts)
     write_cells(opened, part, ADDED[:1])
     return encoded_of(vae, counts.n_obs, counts[:1])
@@ -1472,11 +1541,12 @@ def write_latents(
     name,    # of the file
 ):
     "Write the tables of cells that stay on disk, and their latents as they come."
-    from scvae.streaming import encode_blocks
+    from scvae.streaming import encode_blocks, file_names, with_file
     adata = source.adata
     check_writable(Opened(adata, None, name, None))
     adata.uns["scvae"]["added"] = ADDED[:1]
     write_new(adata, part)
+    adata.obs = with_file(vae, adata.obs, *file_names(name))
     with hdf5(part, "r+") as f: encode_blocks(vae, source, latents_in(f, adata, vae))
 
 # %% ../nbs/19_cli.ipynb #9e17406f
@@ -1639,9 +1709,9 @@ def cells_like(
 ):          # AnnData with counts in X
     "Cells that new ones can be like."
     from scvae.matching import columns_of
-    opened = open_cells(cells, layer, vae.settings["layer"], round)
-    for c in columns_of(vae.settings["batch_key"]): check_column(opened.adata, c, cells)
-    return counted(opened, round)
+    known = counted_for(vae, open_cells(cells, layer, vae.settings["layer"], round), round)
+    for c in columns_of(vae.settings["batch_key"]): check_column(known, c, cells)
+    return known
 
 # %% ../nbs/19_cli.ipynb #1348541c
 def like_each(
@@ -1827,9 +1897,11 @@ def map_into(
 ) -> dict:  # what came out
     "Write cells laid on those of a run."
     import scvae.mapping  # which gives a model its map
+    from scvae.streaming import file_names, with_file
     vae, there = open_model(run), run_cells(run)
     with query_opened(cells, vae.settings["layer"], where) as (opened, on_disk):
         counts = on_disk or counted(opened, where.round)
+        counts.obs = with_file(vae, counts.obs, *file_names(cells))
         write_cells(opened, part, add_map(opened, vae, there, counts))
     far = None if there is None else float((opened.adata.obs["scvae_distance"] > 1).mean())
     key, n_latent = (vae.settings[name] for name in ("key_added", "n_latent"))
@@ -1889,11 +1961,12 @@ def reference_for(
 ) -> tuple:     # AnnData, and the SCVAE whose genes are learned from; None: `use_rep` is
     "Cells with types, if they have what is asked for."
     run = Path(reference)
-    cells = [p for p in (run/"sample.h5ad", run/"adata.h5ad") if p.is_file()]   # with counts first
-    if use_rep is not None or not is_run(reference) or not cells:
+    if use_rep is not None or not is_run(reference) or not (run/"adata.h5ad").is_file():
         return scored_cells(reference, [label], use_rep or "X_scvae"), None
+    if (cells := with_counts(run)) is None: raise ValueError(
+        f"{NO_COUNTS}, or map the query with scvae map and add --use-rep X_scvae")
     vae = open_model(run)
-    opened = open_cells(str(cells[0]), None, vae.settings["layer"], round)
+    opened = open_cells(str(cells), None, vae.settings["layer"], round)
     check_column(opened.adata, label, opened.name)
     return counted_or_placed(opened, round), vae
 
@@ -1982,8 +2055,8 @@ def transfer_command(
     show(found | dict(out=str(out)), text, as_json)
 
 # %% ../nbs/19_cli.ipynb #ee5aff1f
-RunCells = Annotated[str, named(typer.Option, metavar="FILE.h5ad", help=(
-    "The cells of the run.  [default: RUN/adata.h5ad]"))]
+RunCells = Annotated[list[str], typer.Option(metavar="CELLS", callback=clean_all, help=(
+    "The cells of the run; of several files, once for each.  [default: RUN/adata.h5ad]"))]
 Page = Annotated[str, place(typer.Option, "-o", "--out", metavar="FILE.html", help=(
     "Where to write.  [default: RUN/report.html; with --compare, comparison.html]"))]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", callback=clean_all, help=(
@@ -1994,14 +2067,30 @@ Compare = Annotated[bool, typer.Option("--compare", help=(
 # %% ../nbs/19_cli.ipynb #6dce49bd
 def cells_of(
     run,        # folder of a run
-    data=None,  # file of its cells; None: adata.h5ad in it
+    data=None,  # file of its cells, in a list; None: adata.h5ad in it
 ) -> Path:
-    "The file of the cells of a run."
-    path = run/"adata.h5ad" if data is None else Path(data)
-    if path.is_file(): return path
+    "The file, or store of zarr, of the cells of a run."
+    from scvae.streaming import is_zarr
+    if data and len(data) > 1: raise ValueError(
+        f"a report is of one file, and --data names {len(data)}: give one of them.")
+    path = Path(data[0]) if data else run/"adata.h5ad"
+    if path.is_file() or is_zarr(path): return path
     if path.exists():
         raise ValueError(f"{path} is no file: give the .h5ad file with the cells of the run.")
     raise FileNotFoundError(f"there is no file {path}: give the cells of the run with --data.")
+
+# %% ../nbs/19_cli.ipynb #fc4f9c66
+def cells_again(
+    run,    # folder of a run
+    data,   # names of files, as of `cells_of`
+):          # path; AnnData where there are several
+    "The cells of a run, as `rerun` takes them; several files are joined, as in the fit."
+    settings = open_model(run).settings
+    if len(data or []) < 2: path = cells_of(run, data)
+    say(f"reading {', '.join(data) if data else path}")
+    if len(data or []) < 2: return path
+    from scvae.streaming import load_all
+    return load_all(data, settings["layer"], settings.get("round_counts", False))
 
 # %% ../nbs/19_cli.ipynb #66db4af3
 @app.command("report")
@@ -2025,12 +2114,13 @@ def report_again(
     run,    # folder of a run
     out,    # the page
     label,  # column of obs; None: none
-    data,   # file of its cells; None: adata.h5ad in it
+    data,   # as of `cells_of`
 ) -> Path:  # the page
     "Make the report of a run."
     open_model(run)
     path = cells_of(run, data)
-    if data is None: path = with_counts(run)
+    if not data: path = with_counts(run)
+    if path is None: raise ValueError(f"{NO_COUNTS}, or give its cells with --data")
     from scvae.reports import check_report
     check_report(path, out, None)
     check_can_write(out)
@@ -2047,7 +2137,7 @@ def compare_into(
     data,   # what was given with --data
 ) -> Path:  # the page
     "Make a page that compares runs."
-    if data is not None: raise ValueError(
+    if data: raise ValueError(
         "--data does not go with --compare: each run is compared with the cells in its folder")
     check_can_write(out)
     from scvae.reports import compare_runs
@@ -2066,12 +2156,9 @@ def rerun_command(run: Run, data: RunCells = None, device: Device = None, as_jso
 
     Example: scvae rerun run/
 
-    Example: scvae rerun run/ --data my.h5ad"""
+    Example: scvae rerun run/ --data a.h5ad --data b.h5ad"""
     from scvae.fitting import rerun
-    open_model(run)
-    path = cells_of(run, data)
-    say(f"reading {path}")
-    table = rerun(run, path, device)
+    table = rerun(run, cells_again(run, data), device)
     show(table, rerun_text(table), as_json)
     if not table.attrs["agrees"]: raise typer.Exit(1)
 

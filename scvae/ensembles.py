@@ -6,8 +6,8 @@
 __all__ = ['METHODS', 'TIE', 'check_partitions', 'codes', 'memberships', 'coassociation', 'patterns', 'nearest_pair', 'join',
            'all_merges', 'average_linkage', 'complete_linkage', 'membership_kmeans', 'affinity', 'place_rest',
            'company', 'join_patterns', 'consensus_of_partitions', 'stability', 'run_agreement', 'neighbour_counts',
-           'neighbour_stability', 'combine', 'check_combining', 'check_runs', 'train_latents', 'latents_by_run',
-           'add_consensus', 'consensus', 'plot_stability']
+           'neighbour_stability', 'combine', 'check_combining', 'check_options', 'check_runs', 'train_latents',
+           'latents_by_run', 'add_consensus', 'consensus', 'plot_stability']
 
 # %% ../nbs/15_ensembles.ipynb #b241a91f
 import matplotlib.pyplot as plt
@@ -19,10 +19,12 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
-from .clustering import RESOLUTION, by_size, cluster
+from .clustering import RESOLUTION, by_size, cluster, small_seed
 from .counts import become_own
 from .docments import document
 from .fitting import fit
+from .likelihoods import is_whole
+from .many import put_back, seeds_of
 
 # %% ../nbs/15_ensembles.ipynb #0a76d304
 def check_partitions(
@@ -157,7 +159,7 @@ def membership_kmeans(
 ) -> np.ndarray:     # a cluster for each row
     "k-means on the rows of `memberships`."
     H = memberships(partitions).toarray()
-    kmeans = KMeans(min(n_clusters, len(H)), n_init=10, random_state=random_state)
+    kmeans = KMeans(min(n_clusters, len(H)), n_init=10, random_state=small_seed(random_state))
     return kmeans.fit(H, sample_weight=weight).labels_
 
 # %% ../nbs/15_ensembles.ipynb #2d922e0e
@@ -303,20 +305,32 @@ def check_combining(
     methods = (*METHODS, "latents")
     if method not in methods:
         raise ValueError(f"There is no method {method!r} to combine runs; use one of {methods}.")
-    if n_clusters is not None and not 1 <= n_clusters <= n_cells:
+    if n_clusters is None: return
+    if not is_whole(n_clusters, 1, n_cells):
         raise ValueError(f"n_clusters is {n_clusters}; with {n_cells} cells "
-                         f"it can be 1 to {n_cells}.")
+                         f"it can be 1 to {n_cells}, a whole number.")
+
+# %% ../nbs/15_ensembles.ipynb #3f72887b
+def check_options(
+    options,  # of `fit`
+    use_rep,  # names in adata.obsm, or None
+):
+    "Raise an error for options that no run of a consensus takes."
+    if taken := {"random_state", "progress", "key_added"} & set(options):
+        raise ValueError(f"{taken.pop()!r} is not passed on: seeds= says which runs are trained.")
+    if use_rep is not None and options: raise TypeError(
+        f"{[*options][0]!r} does not go with use_rep: options of `fit` are for runs that are yet "
+        "to be trained; leave it out, or check how it is spelt.")
 
 # %% ../nbs/15_ensembles.ipynb #08e23a52
 def check_runs(
     adata,    # cells
     seeds,    # list
     use_rep,  # names in adata.obsm, or None
-    options,  # of `fit`
+    options,  # of `fit`; none with use_rep
 ):
     "Raise an error, before anything is trained, unless there are two runs to combine."
-    if taken := {"random_state", "progress", "key_added"} & set(options):
-        raise ValueError(f"{taken.pop()!r} is not passed on: seeds= says which runs are trained.")
+    check_options(options, use_rep)
     if use_rep is not None and (missing := [r for r in use_rep if r not in adata.obsm]):
         raise KeyError(f"adata.obsm has no {missing[0]!r}; it has {list(adata.obsm)}.")
     if len(set(seeds if use_rep is None else use_rep)) < 2:
@@ -330,12 +344,11 @@ def train_latents(
     **options,      # of `fit`
 ) -> list:          # n_cells x n_latent for each seed
     "The latents of several runs; adata stays as it was."
-    latents, key, before = [], "X_consensus_run", adata.uns.get("scvae")
-    for seed in tqdm(seeds, desc="consensus", unit="run", disable=not progress):
-        fit(adata, random_state=seed, key_added=key, progress=False, **options)
-        latents.append(adata.obsm.pop(key))
-    if before is None: del adata.uns["scvae"]
-    else: adata.uns["scvae"] = before   # not the settings of the last run
+    latents, key = [], "X_consensus_run"
+    with put_back(adata, [key], always=True):   # not what the last run wrote
+        for seed in tqdm(seeds, desc="consensus", unit="run", disable=not progress):
+            fit(adata, random_state=seed, key_added=key, progress=False, **options)
+            latents.append(adata.obsm[key])
     return latents
 
 # %% ../nbs/15_ensembles.ipynb #0b6cbc38
@@ -360,13 +373,14 @@ def add_consensus(
     about,       # settings, by name
 ):
     "Write the clusters and both kinds of stability to adata.obs, and the settings to adata.uns."
-    become_own(adata)
     names = [str(c) for c in range(clusters.max() + 1)]
-    adata.obs[key] = pd.Categorical(clusters.astype(str), categories=names)
-    adata.obs[f"{key}_stability"] = stability(partitions, clusters)
-    adata.obs[f"{key}_neighbours"] = neighbour_stability(latents)
+    columns = {key: pd.Categorical(clusters.astype(str), categories=names),
+               f"{key}_stability": stability(partitions, clusters),
+               f"{key}_neighbours": neighbour_stability(latents)}
     about = {k: list(v) if isinstance(v, tuple) else v for k, v in about.items() if v is not None}
-    adata.uns[f"scvae_{key}"] = about | {"agreement": run_agreement(partitions)}
+    about["agreement"] = run_agreement(partitions)
+    become_own(adata).uns[f"scvae_{key}"] = about   # only now: all is computed
+    for name, column in columns.items(): adata.obs[name] = column
 
 # %% ../nbs/15_ensembles.ipynb #9e4858b4
 def consensus(
@@ -381,10 +395,10 @@ def consensus(
     keep=False,         # True: keep the runs' latents in adata.obsm, as X_consensus_<seed>
     copy=False,         # True: leave adata alone and return a copy
     progress=True,      # show a progress bar over runs
-    **options,          # of `fit`, for all runs: n_top_genes, epochs, ...
+    **options,          # of `fit`, for all runs: n_top_genes, epochs, ...; none with use_rep
 ):                      # None, or with `copy` the AnnData
     "Train several runs and combine them into one clustering, with the stability of each cell."
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    seeds = seeds_of(seeds)
     check_combining(method, n_clusters, adata.n_obs)
     check_runs(adata, seeds, use_rep, options)
     if copy: adata = adata.copy()

@@ -60,10 +60,11 @@ def comparisons(
     adata,        # cells
     groupby,      # column of obs
     group1=None,  # a group, or a list of them; None: each
-    group2=None,  # what they are compared with; None: all other cells
+    group2=None,  # what they are compared with; None or "rest": all other cells
 ) -> dict:        # name of the group -> its cells; the others', bool each
     "The cells that are compared."
     column = column_of(adata, groupby)
+    if group2 == "rest" and "rest" not in set(column): group2 = None   # as scanpy spells it
     asked = column.dropna().unique() if group1 is None else np.atleast_1d(group1)
     names, other = [str(name) for name in asked], [] if group2 is None else [str(group2)]
     check_groups(column, [*names, *other])

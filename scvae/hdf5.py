@@ -305,12 +305,20 @@ def _names(frame, path):
         raise _damaged(path, f"{frame.name} has no names of its rows")
     return frame[name]
 
+def _columns(frame, path):
+    "The names of the columns of a table, each once."
+    names = list(map(str, np.atleast_1d(frame.attrs.get("column-order", ()))))
+    in_order = sorted(names)
+    twice = next((a for a, b in zip(in_order, in_order[1:]) if a == b), None)
+    if twice is None: return names
+    raise _damaged(path, f"{frame.name} names its column {twice!r} twice")
+
+# %% ../nbs/88_hdf5.ipynb #67eb8eca
 def _check_frame(frame, path):
     "Raise an error unless the columns of a table have one length; that length."
     if isinstance(frame, h5py.Dataset): return len(frame)  # of anndata before 0.7
     n = _length(_names(frame, path), path)
-    order = np.atleast_1d(frame.attrs.get("column-order", ()))
-    for name in map(str, order):
+    for name in _columns(frame, path):
         if name not in frame: raise _damaged(path, f"{frame.name} has no column {name!r}")
         if _length(frame[name], path) not in (n, None):
             raise _damaged(path, f"{frame.name}/{name} does not have {n} values")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STOP', 'Losses', 'stacked_batch', 'Stack', 'stacked_losses', 'plan_stacked', 'stacked_epoch', 'check_stackable',
-           'train_stacked', 'about_stack', 'runs_of', 'split', 'fit_many', 'run_name', 'places_of', 'one_by_one',
-           'check_passed_on', 'in_a_stack', 'prepare_runs', 'fit_and_save', 'in_processes', 'saved_and_loaded',
-           'stopped_with', 'unheard', 'kept_jobs']
+           'train_stacked', 'about_stack', 'seeds_of', 'runs_of', 'split', 'write_back', 'put_back', 'fit_many',
+           'run_name', 'places_of', 'one_by_one', 'check_passed_on', 'in_a_stack', 'prepare_runs', 'fit_and_save',
+           'in_processes', 'saved_and_loaded', 'stopped_with', 'unheard', 'kept_jobs']
 
 # %% ../nbs/14_many.ipynb #8dd3535e
 import inspect, os, signal, tempfile
@@ -25,7 +25,7 @@ from .checkpoints import (Stop, adam_arrays, as_arrays, check_free, checkpoint_o
                                under)
 from .docments import document, patch
 from .fitting import determining, finish_fit, fit, load_model, options_from, prepare_fit
-from .likelihoods import Gaussian, build_net
+from .likelihoods import Gaussian, build_net, is_whole
 from .matching import columns_of, one_hot
 from .objective import kl_divergence
 from .train import (Cells, Options, Tally, Thinned, autocast, best_precision, check_seed,
@@ -240,6 +240,18 @@ def about_stack(
     return dict(settings=checkpoint.about | settings_of(stack) | chosen, machine=machine(),
                 digests={"cells": digest_cells(stack.cells), "starting weights": start})
 
+# %% ../nbs/14_many.ipynb #5a176fe8
+def seeds_of(
+    seeds,   # how many (0, 1, ...), or which
+) -> list:   # of int
+    "The seeds that are meant."
+    found = list(range(seeds) if is_whole(seeds) else seeds if np.iterable(seeds) else ())
+    whole = all(is_whole(seed, -2**63, 2**63) for seed in found)
+    if not found or not whole or len(set(found)) < len(found): raise ValueError(
+        f"seeds={seeds!r}: give a number above 0, or different seeds; all are whole numbers.")
+    for seed in found: check_seed(seed)
+    return [int(seed) for seed in found]
+
 # %% ../nbs/14_many.ipynb #f5ca9c8f
 def runs_of(
     seeds,     # as in `fit_many`
@@ -247,10 +259,7 @@ def runs_of(
     key_added, # as in `fit_many`
 ) -> list:     # options of `fit` that differ between runs, for each
     "The runs of `fit_many`."
-    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
-    for seed in seeds: check_seed(seed)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={seeds}: give a number above 0, or different seeds.")
+    seeds = seeds_of(seeds)
     run = lambda s, *b: dict(random_state=s, key_added="_".join([key_added, *b, str(s)]))
     if betas is None: return [run(s) for s in seeds]
     betas = np.atleast_1d(betas).tolist()
@@ -270,6 +279,36 @@ def split(
     given = {k: v for k, v in options.items() if k in own}
     not_options = {*own, "weight", "callback"}   # `fit` takes these two as they are
     return own | given, {k: v for k, v in options.items() if k not in not_options}
+
+# %% ../nbs/14_many.ipynb #85dce015
+def write_back(
+    adata,    # cells
+    names,    # of latents, in adata.obsm
+    latents,  # those that there were, by name
+    record,   # of a fit, in adata.uns, where there was one
+):
+    "Let what `fit` writes to cells be as it was."
+    if adata.is_view: return   # nothing was written
+    for name in names: adata.obsm.pop(name, None)
+    adata.obsm.update(latents)
+    adata.uns.pop("scvae", None)
+    adata.uns.update(record)
+
+# %% ../nbs/14_many.ipynb #4803f3c4
+@contextmanager
+def put_back(
+    adata,         # cells
+    names,         # of latents, in adata.obsm, that fits may write
+    always=False,  # True: at the end too; False: only after an error or Ctrl-C
+):
+    "Afterwards the cells have what they had before, in these places and as record of a fit."
+    latents = {name: adata.obsm[name].copy() for name in names if name in adata.obsm}
+    record = {"scvae": adata.uns["scvae"]} if "scvae" in adata.uns else {}
+    try: yield
+    except BaseException:
+        write_back(adata, names, latents, record)
+        raise
+    if always: write_back(adata, names, latents, record)
 
 # %% ../nbs/14_many.ipynb #8da3548e
 def fit_many(
@@ -291,9 +330,10 @@ def fit_many(
     runs, place = runs_of(seeds, betas, key_added), checkpoint_of(checkpoint, resume)
     if stacked is None: stacked = device_of(options.get("device")) != "cpu"
     places = places_of(place, ["stack"] if stacked else list(map(run_name, runs)))
-    if stacked: vaes = in_a_stack(adata, runs, progress, options, *places)
-    elif workers == 1 or len(runs) == 1: vaes = one_by_one(adata, runs, progress, options, places)
-    else: vaes = in_processes(adata, runs, workers, progress, options, places)
+    with put_back(adata, [run["key_added"] for run in runs]):
+        if stacked: vaes = in_a_stack(adata, runs, progress, options, *places)
+        elif 1 in (workers, len(runs)): vaes = one_by_one(adata, runs, progress, options, places)
+        else: vaes = in_processes(adata, runs, workers, progress, options, places)
     if place and not place.keep:
         for each in places: each.remove()
     return vaes

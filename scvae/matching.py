@@ -195,7 +195,7 @@ def columns_of(
     batch_key,  # column of obs; several as a list
 ) -> list:
     "The columns that batches are told by."
-    return list(batch_key) if isinstance(batch_key, (list, tuple)) else [batch_key]
+    return [batch_key] if isinstance(batch_key, str) or not np.iterable(batch_key) else [*batch_key]
 
 def batch_name(
     values,  # of one cell in each column; or the columns themselves
@@ -437,7 +437,7 @@ def first_centres(
     random_state,  # seed of k-means
 ) -> np.ndarray:   # n_clusters x n_latent, of length 1
     "Directions of clusters, before batches are looked at."
-    kmeans = KMeans(n_clusters, n_init=1, max_iter=25, random_state=random_state)
+    kmeans = KMeans(n_clusters, n_init=1, max_iter=25, random_state=random_state % 2**32)
     with warnings.catch_warnings(action="ignore"):  # fewer places than clusters: collapsed latents
         return unit(kmeans.fit(unit(Z)).cluster_centers_)
 

@@ -22,7 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # %% ../nbs/07_metrics.ipynb #e0667f76
-from .clustering import MOST_CLUSTERED, check_clusterer, check_rep, cluster, neighbor_graph
+from .clustering import (MOST_CLUSTERED, check_clusterer, check_rep, cluster, neighbor_graph,
+                              small_seed)
 from .colors import UNLABELLED_COLOR, as_figure_text, listed, styled, type_colors
 from .counts import noted_labels
 from .docments import document
@@ -41,7 +42,8 @@ def agreement(
 def _silhouette(Z, labels, random_state, most=10_000):
     "Silhouette of `labels` in `Z`; of a random sample where there are more cells than `most`"
     sample = most if len(Z) > most else None
-    return silhouette_score(Z, labels, sample_size=sample, random_state=random_state)
+    seed = small_seed(random_state)
+    return silhouette_score(Z, labels, sample_size=sample, random_state=seed)
 
 # %% ../nbs/07_metrics.ipynb #d8e01db8
 def _check_complete(labels, name):
@@ -194,7 +196,7 @@ def supervised_ceiling(
     Z = check_rep(Z)
     labels = check_labels(labels, len(Z))
     _check_classes(labels, n_splits)
-    folds = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
+    folds = StratifiedKFold(n_splits, shuffle=True, random_state=small_seed(random_state))
     return _classified(Z, labels, folds)
 
 # %% ../nbs/07_metrics.ipynb #a67da77c
@@ -288,9 +290,9 @@ def umap(
 ) -> np.ndarray:     # cells x 2
     "UMAP coordinates of `Z`: 15 neighbours, minimum distance 0.3"
     from umap import UMAP  # here, because it takes seconds to import
-    Z = check_rep(Z)
-    k = min(15, len(Z) - 1)
-    return UMAP(n_neighbors=k, min_dist=.3, random_state=random_state, n_jobs=1).fit_transform(Z)
+    Z, seed, k = check_rep(Z), small_seed(random_state), min(15, len(Z) - 1)
+    if k < 3: return np.eye(len(Z), 2, dtype=np.float32)  # up to three cells: corners of a triangle
+    return UMAP(n_neighbors=k, min_dist=.3, random_state=seed, n_jobs=1).fit_transform(Z)
 
 # %% ../nbs/07_metrics.ipynb #0c163ca9
 def _spread(xy, size, longest=20):
@@ -399,7 +401,7 @@ def _predicted_r2(Z, y, n_splits, random_state):
     if y.std() < 1e-9:
         raise ValueError("All cells of a type have the same depth, so there is no variation to "
                          "predict; pass the totals of raw counts.")
-    folds = KFold(n_splits, shuffle=True, random_state=random_state)
+    folds = KFold(n_splits, shuffle=True, random_state=small_seed(random_state))
     model = make_pipeline(StandardScaler(), LinearRegression())
     predicted = cross_val_predict(model, Z, y, cv=folds)
     return max(0., float(1 - ((y - predicted)**2).sum() / (y**2).sum()))

@@ -97,12 +97,12 @@ def told_apart(
     random_state=0,  # seed of the forest and of the folds
 ) -> float:
     "AUROC of a random forest that tells generated cells from real ones."
-    n = min(len(real), len(made))
-    some = [np.random.default_rng(random_state).permutation(L)[:n] for L in (real, made)]
+    n, seed = min(len(real), len(made)), random_state % 2**32   # all that scikit-learn takes
+    some = [np.random.default_rng(seed).permutation(L)[:n] for L in (real, made)]
     is_made, width = np.repeat([0, 1], n), min(50, n, real.shape[1])
-    Z = PCA(width, random_state=random_state).fit_transform(np.vstack(some))
-    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=random_state)
-    folds = StratifiedKFold(3, shuffle=True, random_state=random_state)
+    Z = PCA(width, random_state=seed).fit_transform(np.vstack(some))
+    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed)
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     share = cross_val_predict(forest, Z, is_made, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(is_made, share))
 

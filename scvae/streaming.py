@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['MATRICES', 'MOST_VALUES', 'BLOCK', 'LEAST_BLOCKS', 'MEMORY', 'A_COUNT', 'encode_in_memory', 'new_rows', 'numbered',
            'write_synthetic', 'on_disk', 'lazy', 'is_zarr', 'root_of', 'opened', 'check_shared', 'shared_genes',
-           'Source', 'check_rows', 'joined_obs', 'joined_tables', 'check_there', 'source_of', 'ahead',
-           'read_to_the_end', 'Passing', 'statistics', 'Scratch', 'to_scratch', 'Streamed', 'OnDisk', 'as_bytes',
-           'is_disk', 'paths_of', 'can_stream', 'check_stream', 'is_small', 'sources', 'streams', 'arguments_of',
-           'depths_in', 'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'hand_over', 'fit_from',
-           'fit', 'encode_blocks', 'PassingCells', 'load_tables', 'cluster_sample', 'sample']
+           'Source', 'check_rows', 'told_apart', 'joined_obs', 'joined_tables', 'check_there', 'source_of', 'ahead',
+           'read_to_the_end', 'check_seen', 'cut_to', 'Passing', 'statistics', 'Scratch', 'to_scratch', 'Streamed',
+           'OnDisk', 'as_bytes', 'is_disk', 'paths_of', 'file_names', 'marks_at', 'marks_of', 'can_stream',
+           'check_stream', 'is_small', 'sources', 'streams', 'arguments_of', 'depths_in', 'prepare_streamed',
+           'scratch_folder', 'fit_streamed', 'read_whole', 'load_all', 'hand_over', 'fit_from', 'fit', 'encode_blocks',
+           'with_file', 'encode_file', 'PassingCells', 'load_tables', 'cluster_sample', 'sample']
 
 # %% ../nbs/22_streaming.ipynb #67c06059
 import inspect, os, re, reprlib, tempfile, warnings
@@ -41,7 +42,7 @@ from .hdf5 import check_hdf5
 
 # %% ../nbs/22_streaming.ipynb #b9e56833
 from .likelihoods import build_net
-from .matching import one_hot, repeated
+from .matching import columns_of, one_hot, repeated
 from .plots import cluster_cells
 from .preprocess import Preprocessor
 from .sources import LABELS, find_cells
@@ -204,6 +205,13 @@ def check_rows(
         f"{name} keeps {place.name} by genes (CSC), and streaming reads cells: pass stream=False "
         "to read it whole, or write it once with adata.X = adata.X.tocsr().")
 
+# %% ../nbs/22_streaming.ipynb #33fb3941
+def told_apart(
+    names,    # of files
+) -> list:
+    "What files are called in the column `file`: their names, or numbers where names repeat."
+    return names if len(set(names)) == len(names) else list(map(str, range(len(names))))
+
 # %% ../nbs/22_streaming.ipynb #781a492f
 def joined_obs(
     names,   # of the files
@@ -211,9 +219,9 @@ def joined_obs(
 ) -> pd.DataFrame:
     "The table of all cells; of which file each is, stands in a column."
     if len(cells) == 1: return cells[0].obs
-    keys = names if len(set(names)) == len(names) else list(map(str, range(len(names))))
     label = None if "file" in cells[0].obs else "file"
-    return ad.concat([AnnData(obs=a.obs) for a in cells], label=label, keys=keys).obs
+    tables = [AnnData(obs=a.obs) for a in cells]
+    return ad.concat(tables, label=label, keys=told_apart(names)).obs
 
 # %% ../nbs/22_streaming.ipynb #af7b9de9
 def joined_tables(
@@ -289,6 +297,35 @@ def block_size(self: Source) -> int:
     of_a_row = max(self.n_values() / self.adata.n_obs, *dense, 1)
     return int(np.clip(MOST_VALUES / of_a_row, 64, 4096))
 
+# %% ../nbs/22_streaming.ipynb #fca3edcd
+def check_seen(
+    empty,    # whether each cell of a file has no counts among some genes
+    n_genes,  # how many these are
+    name,     # of the file
+    adata,    # its cells
+):
+    "Raise a ValueError for cells without counts among the genes that all files have."
+    if not empty.any(): return
+    raise ValueError(
+        f"{empty.sum()} of {adata.n_obs} cells of {name} (one is "
+        f"{adata.obs_names[empty.argmax()]!r}) have no counts among the {n_genes} genes that all "
+        "files have: leave these cells out, or the file that lacks many genes.")
+
+# %% ../nbs/22_streaming.ipynb #cde51205
+def cut_to(
+    columns,  # of the genes that all files have
+    blocks,   # yields CSR matrices with all genes of a file
+    name,     # of the file
+    adata,    # its cells
+):            # yields CSR matrices
+    "Blocks with some genes only; an error, at the end, where cells have no counts of these."
+    empty = []
+    for block in blocks:
+        block = block[:, columns].sorted_indices()
+        empty.append(np.asarray(block.sum(1)).ravel() == 0)
+        yield block
+    check_seen(np.concatenate(empty), len(columns), name, adata)
+
 # %% ../nbs/22_streaming.ipynb #5f0a664f
 @patch
 def read(self: Source):
@@ -296,9 +333,8 @@ def read(self: Source):
     size = self.block_size()
     for name, a, place, columns in zip(self.names, self.cells, self.places, self.columns):
         with read_to_the_end(name):
-            for block in checked_blocks(place, a, self.round, size):
-                if columns is not None: block = block[:, columns].sorted_indices()
-                yield block
+            blocks = checked_blocks(place, a, self.round, size)
+            yield from blocks if columns is None else cut_to(columns, blocks, name, a)
 
 @patch
 def blocks(self: Source):
@@ -525,7 +561,7 @@ def as_bytes(
 ) -> int:
     "An amount of memory in bytes."
     found = re.fullmatch(r"\s*(\d+\.?\d*(?:e\d+)?)\s*([kMGT]?)i?B?\s*", str(memory), re.I)
-    if not found or isinstance(memory, bool): raise ValueError(
+    if not found or isinstance(memory, bool) or not np.isfinite(float(found[1])): raise ValueError(
         f"memory={reprlib.repr(memory)} is no amount of memory: give one such as memory='4GB'.")
     return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
 
@@ -544,6 +580,30 @@ def paths_of(
     names = cells if isinstance(cells, (list, tuple)) else [cells]
     if not names: raise ValueError("no file was given: name one, or several.")
     return [find_cells(os.fspath(name)) for name in names]
+
+# %% ../nbs/22_streaming.ipynb #7fdfcc9d
+def file_names(
+    cells,     # as somebody gives them: on disk, or a name of cells
+) -> list:     # of str
+    "What `fit` calls their files in the column `file`."
+    if isinstance(cells, AnnData): return [Path(cells.filename).name]
+    names = cells if isinstance(cells, (list, tuple)) else [cells]
+    return told_apart([Path(path or name).name for name, path in zip(names, paths_of(cells))])
+
+# %% ../nbs/22_streaming.ipynb #4ebe89c3
+def marks_at(
+    path,     # of a file, or of a store of zarr, of which the folders tell
+) -> list:    # none where it is not there
+    "What shows that it is still the same."
+    try: found = [os.stat(at) for at in (path, *(at for at, *_ in os.walk(path)))]
+    except FileNotFoundError: return []
+    return [(about.st_ino, about.st_size, about.st_mtime_ns) for about in found]
+
+def marks_of(
+    cells,    # a path or a name, or several
+) -> dict:    # path -> its marks
+    "What shows that files of cells are still the same."
+    return {path: marks_at(path) for path in paths_of(cells) if path is not None}
 
 # %% ../nbs/22_streaming.ipynb #6ad7a256
 def can_stream(
@@ -686,15 +746,24 @@ def read_whole(
     cells,   # a path or a name, or several
     source,  # Source, or None
 ) -> AnnData:
-    "Cells in memory; several files as one, with their counts in X."
+    "Cells in memory; several files as one, with their counts in X, and in the layer they are of."
     if not isinstance(cells, (list, tuple)): return load(cells)
     if len(cells) == 1: return load(cells[0])
     if source is None: raise ValueError(
         "of several files all must be .h5ad or .zarr: write the others as .h5ad once, "
         "as in `scvae data CELLS -o cells.h5ad`.")
-    adata = source.adata.copy()
+    adata, layer = source.adata.copy(), source.places[0].layer
     adata.X = sparse.vstack(list(source.blocks()), format="csr")
+    if layer: adata.layers[layer] = adata.X.copy()  # where whoever comes later looks for them
     return adata
+
+# %% ../nbs/22_streaming.ipynb #c97d0e33
+def load_all(
+    cells,     # a path or a name, or several
+    layer=None, round=False,  # as in `source_of`
+) -> AnnData:
+    "Cells in memory, as a fit that reads them whole has them."
+    with sources(cells, False, 0, layer, round) as source: return read_whole(cells, source)
 
 # %% ../nbs/22_streaming.ipynb #9457d7f0
 def hand_over(
@@ -724,8 +793,6 @@ def fit_from(
         if streams(source, stream, memory):
             return hand_over(fit_streamed(source, memory, options), source.adata, cells)
         whole = cells if isinstance(cells, AnnData) else read_whole(cells, source)
-    if isinstance(cells, (list, tuple)) and len(cells) > 1:
-        options = options | dict(layer=None, round_counts=False)
     return hand_over(fit_in_memory(whole, **options), whole, cells)
 
 # %% ../nbs/22_streaming.ipynb #c39122ad
@@ -763,6 +830,30 @@ def encode_blocks(
             Z[some] = encode_in_memory(vae, AnnData(block, obs=obs.iloc[some], var=var))
     return Z
 
+# %% ../nbs/22_streaming.ipynb #06602bb3
+def with_file(
+    vae,     # SCVAE
+    obs,     # table of the cells of a file
+    name,    # of the file, from `file_names`
+) -> pd.DataFrame:
+    "The table, with a column `file` where the model asks for one that `fit` would have made."
+    if "file" in obs or "file" not in columns_of(vae.settings["batch_key"]): return obs
+    return obs.assign(file=name)
+
+# %% ../nbs/22_streaming.ipynb #b6bdd084
+def encode_file(
+    vae,     # SCVAE
+    cells,   # a path or a name, or backed
+    name,    # of the file, from `file_names`
+    layer,   # where the counts are
+) -> np.ndarray:  # n_cells x n_latent
+    "Latents of the cells of a file."
+    with sources(cells, None, 0, layer) as source:
+        adata = load(cells) if source is None else source.adata
+        adata.obs = with_file(vae, adata.obs, name)
+        if source is not None: return encode_blocks(vae, source)
+    return encode_in_memory(vae, adata, layer)
+
 # %% ../nbs/22_streaming.ipynb #79bd5ece
 @patch
 def encode(self: SCVAE,
@@ -771,11 +862,9 @@ def encode(self: SCVAE,
 ) -> np.ndarray: # n_cells x n_latent
     "Latents of cells. Genes are matched by name; a ValueError where too few of them are there."
     if not is_disk(adata): return encode_in_memory(self, adata, layer)
-    if isinstance(adata, (list, tuple)):
-        return np.concatenate([self.encode(path, layer) for path in adata])
-    with sources(adata, None, 0, layer) as source:
-        if source is not None: return encode_blocks(self, source)
-    return encode_in_memory(self, load(adata), layer)
+    each = adata if isinstance(adata, (list, tuple)) else [adata]
+    parts = [encode_file(self, *part, layer) for part in zip(each, file_names(adata))]
+    return np.concatenate(parts)
 
 # %% ../nbs/22_streaming.ipynb #0d25912d
 class PassingCells:

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 'gpu', 'device_of', 'best_precision', 'autocast',
            'Options', 'check_options', 'check_number', 'check_seed', 'unknown_choice', 'check_shares', 'minibatches',
-           'least_cells', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes', 'covariates_of',
-           'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch', 'train',
-           'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped', 'Dropout',
-           'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run', 'embed',
-           'embedded']
+           'least_cells', 'check_held', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes',
+           'covariates_of', 'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch',
+           'train', 'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped',
+           'Dropout', 'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run',
+           'embed', 'embedded']
 
 # %% ../nbs/05_train.ipynb #edcf845e
 import copy, numbers, signal, threading
@@ -192,13 +192,26 @@ def least_cells(
     "Cells that a minibatch needs."
     return 2 if any(isinstance(m, nn.BatchNorm1d) for m in net.modules()) else 1
 
+# %% ../nbs/05_train.ipynb #08a915b6
+def check_held(
+    held_out,  # fraction of the cells
+    n_cells,   # in all
+):
+    "Raise a ValueError where that fraction is no cell, or all of them."
+    n = round(held_out * n_cells)
+    if held_out and not n: raise ValueError(
+        f"held_out={held_out} of {n_cells} cells is none: give {1 / n_cells:.2g} or more.")
+    if n >= n_cells: raise ValueError(
+        f"held_out={held_out} leaves none of {n_cells} cells to train on: hold out fewer.")
+
 # %% ../nbs/05_train.ipynb #815b8dcb
 def check_batches(
     least,    # cells that a minibatch needs
     n_cells,  # in all, those that are held out included
     o,        # Options
 ):
-    "Raise a ValueError where batch norm would see a cell alone."
+    "Raise a ValueError where batch norm would see a cell alone, or nothing is held out."
+    check_held(o.held_out, n_cells)
     if o.batch_size < least: raise ValueError(
         f"batch_size={o.batch_size} and norm='batch' do not go together, as batch norm needs two "
         "cells or more in a minibatch: give a larger batch_size, or norm='layer'.")

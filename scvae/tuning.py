@@ -30,7 +30,7 @@ from .data import load
 from .preprocess import Preprocessor
 from .likelihoods import build_net
 from .train import Cells, Options, embed, train
-from .clustering import cluster
+from .clustering import cluster, small_seed
 from .fitting import fit
 from .ensembles import neighbour_stability
 from .counts import counts_of
@@ -128,7 +128,8 @@ def separation(
     "Silhouette of at most 2000 cells; -1 where there is nothing to compare."
     if not 1 < len(set(clusters)) < len(Z): return -1.
     size = min(2000, len(Z))
-    return float(silhouette_score(Z, clusters, sample_size=size, random_state=random_state))
+    return float(silhouette_score(Z, clusters, sample_size=size,
+                                  random_state=small_seed(random_state)))
 
 # %% ../nbs/16_tuning.ipynb #6914d7c0
 def criteria_of_clusters(
@@ -329,8 +330,8 @@ def open_search(
     "The search of that name, new or as it stands."
     optuna = get_optuna()
     if "://" not in str(storage): storage = open_journal(storage)
-    sampler = optuna.samplers.TPESampler(
-        seed=random_state, n_startup_trials=20, constant_liar=True)  # several processes ask at once
+    sampler = optuna.samplers.TPESampler(seed=small_seed(random_state), n_startup_trials=20,
+                                         constant_liar=True)   # several processes ask at once
     return optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True,
         sampler=sampler, pruner=optuna.pruners.MedianPruner(n_startup_trials=10))

@@ -1056,3 +1056,137 @@ def test_not_enough_memory_is_said_before_work_starts(monkeypatch, vae):
     refuses(MemoryError, ["GB", "available"], vae.encode, cells())
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10_000})())
     refuses(MemoryError, ["dense", "blocks"], lambda: vae.decode(np.zeros((130, 2))))
+
+
+# ---------------------------------------------------------------- advice that works, and odd sizes
+
+
+@pytest.mark.parametrize("name", ["raw counts", "it's", "two\nlines", "a  b", "$HOME", "tab\there"])
+def test_advice_for_a_shell_names_the_layer_in_one_line(name):
+    adata = cells()
+    adata.layers[name] = adata.X.copy()
+    logged(adata)
+    with pytest.raises(NoCounts) as caught:
+        counts_of(adata)
+    words = caught.value.in_shell().split(": add --layer ")[1]
+    assert " ".join(words.split()) == words  # as a sentence is printed
+    said = subprocess.run(["bash", "-c", f"printf %s {words}"], capture_output=True, text=True)
+    assert said.stdout == name
+
+
+def test_the_layer_that_is_advised_is_there():
+    with pytest.raises(KeyError, match="layer='X' takes adata.X"):
+        counts_of(cells(), "nope")
+    np.testing.assert_array_equal(counts_of(cells(), "X").X.toarray(), cells().X.toarray())
+
+
+@pytest.mark.parametrize("factor", [1e10, 1e30, 1e200])
+@pytest.mark.parametrize("asked", [False, True], ids=["as it is", "rounded"])
+def test_rounding_is_not_advised_where_it_does_not_help(factor, asked):
+    large = with_X(cells().X.toarray().astype(float) * factor)
+    mixed = with_X(np.vstack([fractions(cells()).toarray()[:-1], [[1e10] * 40]]))
+    for adata in (large, mixed):
+        with warnings.catch_warnings(action="error"), pytest.raises(NoCounts) as caught:
+            counts_of(adata, round=asked)
+        assert "no molecule count can be" in str(caught.value)
+        assert "round" not in caught.value.arguments
+
+
+def test_a_column_that_is_named_twice(tmp_path):
+    cells().write_h5ad(tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "r+") as f:
+        f["obs"].attrs["column-order"] = ["type", "type"]
+    refuses(ValueError, ["x.h5ad", "'type' twice"], scvae.load, tmp_path / "x.h5ad")
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["genes x cells", "cells x genes"])
+def test_line_breaks_in_quoted_names_of_a_table(turned, tmp_path):
+    table = cells().to_df().astype(int)
+    table = table.rename({table.index[3]: "one\ncell"}).rename(columns={table.columns[0]: "a\n\nb"})
+    (table if turned else table.T).to_csv(tmp_path / "x.csv")
+    found = scvae.load(tmp_path / "x.csv")
+    assert list(found.var_names) == list(table.columns)
+    assert list(found.obs_names) == list(table.index)
+    np.testing.assert_array_equal(found.X.toarray(), table)
+
+
+def features(folder, change):
+    "A folder as of Cell Ranger, with its list of features changed."
+    import scipy.io
+
+    adata = cells()
+    genes = "".join(f"E{i}\t{name}\tGene Expression\n" for i, name in enumerate(adata.var_names))
+    scipy.io.mmwrite(folder / "matrix.mtx", adata.X.T.astype(int), field="integer")
+    (folder / "barcodes.tsv").write_text("\n".join(adata.obs_names) + "\n")
+    (folder / "features.tsv").write_text(change(genes))
+    return folder
+
+
+@pytest.mark.parametrize("n", [2, 9, 17, 20])
+def test_a_list_of_features_that_was_cut_short(n, tmp_path):
+    folder = features(tmp_path, lambda genes: genes[:-n])
+    refuses(ValueError, ["features.tsv was cut short", "download"], scvae.load, folder)
+
+
+def test_features_whose_kind_is_not_known(tmp_path):
+    folder = features(
+        tmp_path,
+        lambda genes: genes.replace("Gene Expression", "", 1).replace("Gene Expression", "Odd", 1),
+    )
+    with pytest.warns(UserWarning) as heard:
+        assert scvae.load(folder).n_vars == 39
+    said = " ".join(str(w.message) for w in heard)
+    assert "1 of 40 features are of no kind that is named, and were taken for genes" in said
+    assert "1 of Odd were left out, because only features of Gene Expression" in said
+
+
+def test_large_seeds_do_what_their_last_bits_do():
+    from scvae.clustering import CLUSTERERS, cluster, pca
+    from scvae.metrics import depth_r2, score_latent, supervised_ceiling, umap
+
+    Z, types = np.random.default_rng(0).normal(size=(60, 4)), np.repeat([0, 1, 2], 20)
+    Z += types[:, None]
+    calls = [lambda s, m=m: cluster(Z, m, 3, random_state=s, n_init=2) for m in CLUSTERERS]
+    calls += [
+        lambda s: pca(Z, 2, s),
+        lambda s: umap(Z, s),
+        lambda s: score_latent(Z, types, random_state=s, n_init=2),
+        lambda s: supervised_ceiling(Z, types, random_state=s),
+        lambda s: depth_r2(Z, Z[:, 0] - Z.min() + 1, random_state=s),
+    ]
+    for call in calls:
+        np.testing.assert_array_equal(call(2**62 + 3), call(3))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_very_few_cells_are_clustered_and_laid_out(n):
+    from scvae.clustering import CLUSTERERS, cluster
+    from scvae.metrics import umap
+
+    Z = np.random.default_rng(0).normal(size=(n, 3))
+    for method in CLUSTERERS:
+        assert len(cluster(Z, method, min(n, 2))) == n
+    assert set(cluster(Z, "leiden")) == {0}
+    assert umap(Z).shape == (n, 2) and np.isfinite(umap(Z)).all()
+
+
+REPS = {
+    "text": (pd.DataFrame({"a": list("xyz")}), "real numbers, its dtype is"),
+    "no dimensions": (np.zeros((3, 0)), "3 cells and 0 dimensions"),
+    "no cells": (np.zeros((0, 3)), "0 cells and 3 dimensions"),
+    "objects": (np.array([[1, None]], object), "real numbers, its dtype is object"),
+    "complex": (np.ones((3, 2), complex), "real numbers"),
+    "3-D": (np.ones((3, 2, 1)), "2-D"),
+    "sparse": (sparse.eye(3), "sparse"),
+    "NaN": (np.array([[1, np.nan]]), "NaN"),
+}
+
+
+@pytest.mark.parametrize("rep", REPS)
+def test_what_is_no_representation(rep):
+    from scvae.clustering import CLUSTERERS, check_rep, cluster
+
+    Z, said = REPS[rep]
+    refuses(ValueError, [said], check_rep, Z)
+    for method in CLUSTERERS:
+        refuses(ValueError, [said], cluster, Z, method, 1)

@@ -302,3 +302,20 @@ def test_no_more_threads_or_processes_than_a_job_may_have(monkeypatch):
     vae = scvae.fit(cells(), None, **SMALL | dict(epochs=1))
     assert vae.settings["trained_with"]["threads"] == 1 and torch.get_num_threads() == 2
     with Workers() as pool: assert pool._max_workers == 1
+
+
+UNGUARDED = """
+print("once", flush=True)
+def callback(epoch, net): assert epoch <= limit
+limit, adata = SMALL["epochs"], cells()
+how = dict(callback=callback, checkpoint=sys.argv[1])
+scvae.fit_many(adata, 2, workers=2, stacked=False, **SMALL | how)
+print(sorted(adata.obsm))
+"""
+
+
+def test_workers_do_not_run_the_program_that_starts_them(tmp_path):
+    "It has no `if __name__ == \"__main__\":`, and a callback of its own."
+    line = [sys.executable, as_script(tmp_path/"fits.py", UNGUARDED), tmp_path/"kept"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=900)
+    assert done.stdout == "once\n['X_scvae_0', 'X_scvae_1']\n", done.stderr

@@ -1,7 +1,8 @@
 """A model that version 0.1.0 wrote is read by every later version, and gives what it gave then.
 
 A folder that is damaged, or made to do harm, ends in a load or in one of our sentences."""
-import hashlib, json, os, random, shutil, stat, struct, tracemalloc, warnings
+import hashlib, json, os, pickle, random, shutil, stat, struct, subprocess, sys, tracemalloc
+import warnings
 from pathlib import Path
 import numpy as np, pytest
 from anndata import AnnData
@@ -319,3 +320,18 @@ def test_a_fit_is_repeated_to_the_bit(how, tmp_path):
 
 
 if __name__ == "__main__": write()
+
+
+def test_a_pickled_model_has_all_its_methods_in_another_process(tmp_path):
+    "Those, too, that later chapters add; a model that `fitting.load_model` opens likewise."
+    made = scvae.synthetic(n_cells=50, n_genes=30, n_types=3, random_state=0)
+    vae = scvae.fit(made, hidden=(8,), n_latent=3, epochs=1, batch_size=16, progress=False)
+    (tmp_path/"vae.pkl").write_bytes(pickle.dumps(vae))
+    vae.save(tmp_path/"model")
+    opened = ["import pickle; vae = pickle.load(open('vae.pkl', 'rb'))",
+              "from scvae.fitting import load_model; vae = load_model('model')"]
+    asked = "; print(vae.map and vae.adapt and vae.differential_expression and 'all there')"
+    for lines in opened:
+        told = subprocess.run([sys.executable, "-c", lines + asked], cwd=tmp_path,
+                              capture_output=True, text=True)
+        assert told.stdout.strip().endswith("all there"), told.stderr

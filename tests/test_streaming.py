@@ -192,7 +192,7 @@ streaming.MOST_VALUES = 10**5
 def fit(path): scvae.fit(path, n_top_genes=60, hidden=(8,), epochs=1, stream=True, progress=False)
 fit(sys.argv[1])
 before = now()
-threading.Thread(target=watch).start()
+threading.Thread(target=watch, daemon=True).start()
 fit(sys.argv[2])
 over.set()
 print(most[0] - before)"""
@@ -322,3 +322,109 @@ def test_what_cannot_be_written_to_is_refused_before_the_work(path):
     for work in (streamed, scvae.plots.cluster_cells, scvae.plots.add_umap, vae.components,
                  lambda cells: scvae.fit(cells, **QUICK)):
         with pytest.raises(ValueError, match="scipy cannot copy"): work(view())
+
+
+# --- several files, files that change, and what a run is asked for later ---
+
+QUICKLY = ["--epochs", 1, "--n-top-genes", 60]
+
+
+@pytest.fixture
+def two(path, tmp_path):
+    "The cells in two files, with counts in a layer and other numbers in X."
+    a = scvae.load(path)
+    a.layers["counts"] = a.X.copy()
+    a.X = a.X.multiply(1 + np.arange(200) % 3).tocsr()
+    files = [tmp_path/"a.h5ad", tmp_path/"b.h5ad"]
+    for file, part in zip(files, (a[:400], a[400:])): part.copy().write_h5ad(file)
+    return files
+
+
+def again(run, files): return ["rerun", run, *(word for file in files for word in ("--data", file))]
+
+
+@pytest.mark.parametrize("flag", ["--stream", "--no-stream"])
+def test_a_run_of_several_files_remembers_where_their_counts_are(two, tmp_path, flag):
+    run, new = tmp_path/"run", tmp_path/"new.h5ad"
+    fit = ["fit", *two, "--layer", "counts", "-o", run, "--no-report", flag, *QUICKLY]
+    for line in fit, ["encode", run, two[0], "-o", new]:
+        code, said = called(*line)
+        assert code == 0, (line, said)
+    assert scvae.load_model(run/"model").settings["layer"] == "counts"
+    own = scvae.load(run/"adata.h5ad").obsm["X_scvae"]
+    assert np.allclose(scvae.load(new).obsm["X_scvae"], own[:400], atol=1e-4)
+    for line in [again(run, two)] + [["rerun", run]] * (flag == "--no-stream"):
+        code, said = called(*line)
+        assert code == 0 and "The same, bit for bit" in said, (line, said)
+
+
+def test_a_store_of_zarr_is_fitted_again(path, tmp_path):
+    scvae.load(path).write_zarr(tmp_path/"cells.zarr")
+    run = tmp_path/"run"
+    fit = ["fit", tmp_path/"cells.zarr", "-o", run, "--no-report", "--stream", *QUICKLY]
+    for line in fit, again(run, [tmp_path/"cells.zarr"]):
+        code, said = called(*line)
+        assert code == 0, (line, said)
+    code, said = called("report", run, "--data", path, "--data", path)
+    assert code == 2 and "a report is of one file" in said
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_cells_without_counts_of_the_shared_genes_are_told(path, tmp_path, stream):
+    a = scvae.load(path)
+    a[:, 50:].copy().write_h5ad(tmp_path/"fewer.h5ad")
+    a.X[7, 50:] = 0
+    a.X.eliminate_zeros()
+    a.write_h5ad(tmp_path/"bare.h5ad")
+    says = r"1 of 900 cells of bare.h5ad \(one is 'cell_0007'\) have no counts among the 150 genes"
+    with pytest.warns(UserWarning, match="150 genes"), pytest.raises(ValueError, match=says):
+        scvae.fit([tmp_path/"bare.h5ad", tmp_path/"fewer.h5ad"], stream=stream, **QUICK)
+
+
+@pytest.mark.parametrize("change", ["another", "gone"])
+def test_a_file_that_is_replaced_in_training_gives_no_sample(path, tmp_path, monkeypatch, change):
+    from scvae.processes import fit
+    live, run = tmp_path/"live.h5ad", tmp_path/"run"
+    scvae.load(path).write_h5ad(live)
+    scvae.load(path)[::-1].copy().write_h5ad(tmp_path/"another.h5ad")
+    def then_change(*args, **how):
+        vae = fit(*args, **how)
+        if change == "gone": os.unlink(live)
+        else: os.replace(tmp_path/"another.h5ad", live)
+        return vae
+    monkeypatch.setattr("scvae.processes.fit", then_change)
+    code, said = called("fit", live, "-o", run, "--stream", *QUICKLY)
+    assert code == 1 and "live.h5ad was changed since it was read" in said and "no report" in said
+    assert sorted(os.listdir(run)) == ["adata.h5ad", "model"]
+    transfer = ["transfer", run, path, "--label", "type", "-o", tmp_path/"x.h5ad"]
+    for line in ["report", run], transfer:
+        code, said = called(*line)
+        assert code == 2 and "has no counts of its cells" in said and "fit again" in said
+
+
+def test_a_streamed_run_without_a_report_gives_types(path, tmp_path):
+    run, new = tmp_path/"run", tmp_path/"new.h5ad"
+    for line in (["fit", path, "-o", run, "--stream", "--no-report", *QUICKLY],
+                 ["transfer", run, path, "--label", "type", "-o", new]):
+        code, said = called(*line)
+        assert code == 0, (line, said)
+    found = scvae.load(new).obs.astype(str)
+    assert (found["type_predicted"] == found["type"]).mean() > .9
+
+
+@pytest.mark.parametrize("flag", ["--stream", "--no-stream"])
+def test_cells_are_known_by_the_file_that_they_were_in(two, tmp_path, recwarn, flag):
+    run, new = tmp_path/"run", tmp_path/"new.h5ad"
+    named = ["--layer", "counts", "--batch-key", "file", "--likelihood", "nb"]
+    for line in (["fit", *two, "-o", run, "--no-report", "--stream", *named, *QUICKLY],
+                 ["generate", run, "--like", two[1], "-n", 1, "-o", new],
+                 ["map", run, two[1], "-o", new, "--overwrite", flag],
+                 ["encode", run, two[1], "-o", new, "--overwrite", flag]):
+        code, said = called(*line)
+        assert code == 0 and "no batch that the model knows" not in said, (line, said)
+    own, vae = scvae.load(run/"adata.h5ad").obsm["X_scvae"], scvae.load_model(run/"model")
+    assert np.allclose(scvae.load(new).obsm["X_scvae"], own[400:], atol=1e-4)
+    recwarn.clear()
+    for files, cells in (two, slice(None)), (two[1], slice(400, None)):
+        assert np.allclose(vae.encode(files, "counts"), own[cells], atol=1e-4)
+    assert not [w for w in recwarn if "no batch that the model knows" in str(w.message)]

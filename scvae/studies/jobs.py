@@ -623,6 +623,7 @@ def plot_measure(
         y = [sets.index(s) + .3 - .6 * k / max(len(methods) - 1, 1) for s in some[by]]
         ax.plot(some[measure], y, "o", ms=5, color=PALETTE[k], label=methods[method])
     ax.set(yticks=range(len(sets)), yticklabels=sets)
+    ax.locator_params("x", nbins=4)
 
 # %% ../../nbs/49_jobs.ipynb #225bf05b
 def plot_means(
