@@ -7,7 +7,7 @@ __all__ = ['PRIOR_CELLS', 'TURNS', 'MOST_NEAR', 'A_PART', 'TUNED', 'NEIGHBOURS',
            'LEAST_TYPES', 'N_COMPONENTS', 'LEAST_CELLS', 'UNKNOWN', 'LEAST_SURE', 'shifts_from', 'find_shifts',
            'widened', 'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'n_parts', 'of_parts',
            'with_distance', 'new_batches', 'with_room', 'Entering', 'entering_cells', 'steps_over', 'charged_for',
-           'train_columns', 'adapted', 'halfway', 'classifier', 'told_apart', 'log_probabilities', 'of_neighbours',
+           'train_columns', 'adapted', 'halfway', 'classifier', 'taught', 'log_probabilities', 'of_neighbours',
            'blended', 'find_blend', 'calibration_error', 'typical', 'folds', 'left_out', 'surest', 'foreseen',
            'Learned', 'learn', 'common_shift', 'expression_components', 'spaces_of', 'warn_left_out', 'known_types',
            'check_types', 'labels_in', 'threshold', 'transfer']
@@ -358,7 +358,7 @@ def classifier(
     raise ValueError(f"method is {method!r}: it must be 'logistic' or 'knn'.")
 
 # %% ../nbs/20_mapping.ipynb #d7cc4cef
-def told_apart(
+def taught(
     method,  # as in `classifier`
     Z,       # latents, n_cells x n_latent
     labels,  # the type of each cell
@@ -456,7 +456,7 @@ def left_out(
     "What is said of cells of the reference by those that are not left out."
     out = np.zeros((2, len(Z), len(set(labels))))
     for seen, rest in folds(Z, labels, seed):
-        model = told_apart(method, Z[seen], labels[seen])
+        model = taught(method, Z[seen], labels[seen])
         logs = log_probabilities(model, Z[rest])
         out[:, rest] = logs, of_neighbours(logs, Z[rest])
     return out
@@ -503,7 +503,7 @@ def learn(
     Z = np.asarray(Z) / unit
     own = left_out(Z, labels, method, seed)
     blend = find_blend(*own, labels)
-    learned = Learned(unit, Z, labels, told_apart(method, Z, labels), blend)
+    learned = Learned(unit, Z, labels, taught(method, Z, labels), blend)
     return learned, foreseen(Z, labels, own, blend, seed)
 
 # %% ../nbs/20_mapping.ipynb #609c1ec1
