@@ -262,7 +262,8 @@ def test_two_hosts_train_the_model_of_one(tmp_path, file, hosts):
     assert (code, second[0]) == (0, 0), said + second[2]
     assert said.count("2 processes (gloo)") == out.count("300 cells") == 1
     assert not second[1] and "processes" not in second[2] and "train" not in second[2]
-    assert sorted(p.name for p in tmp_path.glob("run*/*")) == ["adata.h5ad", "model"]
+    assert sorted(p.name for p in tmp_path.glob("run*/*")) == ["adata.h5ad", "model",
+                                                                "sample.h5ad"]
     two = scvae.load_model(tmp_path/"run"/"model")
     assert two.settings["trained_with"]["processes"] == 2
     how = dict(epochs=8, n_latent=3, beta=.001, precision="float32", stream=True)
