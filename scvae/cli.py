@@ -659,7 +659,7 @@ def write_cells(
 ):
     "Write cells: their own file with additions if it can be added to, else a new one."
     adata, _, name, mark = opened
-    adata.uns["scvae"]["added"] = sorted({*map(str, noted_by_us(adata)[0]), *added})
+    adata.uns["scvae"]["added"] = sorted({*noted_by_us(adata)[0], *added})
     if mark and copied(name, path, mark):
         if can_be_added_to(path): return add_to_file(adata, path, added)
     write_new(adata, path)
@@ -686,8 +686,9 @@ def noted_by_us(
     added, fit = about.get("added", ()), about.get("fit", "{}")
     try: fit = json.loads(fit)
     except (TypeError, ValueError): fit = {}
-    named = not isinstance(added, (str, int, float, dict))
-    return list(added) if named else [], fit if isinstance(fit, dict) else {}
+    import numpy as np
+    several = np.iterable(added) and not isinstance(added, (str, bytes, dict))
+    return [*map(str, added)] if several else [], fit if isinstance(fit, dict) else {}
 
 # %% ../nbs/19_cli.ipynb #a1f5ours
 def is_ours(

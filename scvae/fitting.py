@@ -78,8 +78,10 @@ class SCVAE:
 
     def __getattr__(self, name):
         "What later notebooks add is there in any process; else say what there is instead."
+        here = hasattr(type(self), name)   # a property that failed: asking again would not end
         import scvae
-        if not name.startswith("__") and hasattr(scvae.SCVAE, name): return getattr(self, name)
+        scvae.SCVAE                        # by this, later notebooks give it their methods
+        if not here and hasattr(type(self), name): return getattr(self, name)
         raise AttributeError(no_attribute(name))
 
     @property
@@ -298,7 +300,7 @@ def depth_for(
     if not fits or not (np.isfinite(values) & (values > 0)).all(): raise ValueError(
         f"the depth of a cell, or library_size, is {reprlib.repr(depth)}: "
         "give a number of counts above 0, for all cells or for each.")
-    return values.reshape(-1, 1).astype(np.float32) if values.size > 1 else float(values.item())
+    return float(values.item()) if values.size == 1 else values.reshape(-1, 1).astype(np.float32)
 
 # %% ../nbs/11_fitting.ipynb #aad742f9
 def own_batch(

@@ -535,12 +535,10 @@ def common_shift(
 # %% ../nbs/20_mapping.ipynb #1075ba8d
 @patch
 def shift_of(self: Learned,
-    new,     # latents of a query, n_cells x n_latent
-    seed=0,  # which of its cells are looked at, where there are many
+    new,  # latents of a query, n_cells x n_latent
 ) -> np.ndarray:  # n_latent
     "By how much a query is shifted as a whole; zero where its types do not agree."
-    rng, kinds = np.random.default_rng(seed), np.unique(self.labels)
-    new = np.asarray(new)[np.sort(rng.permutation(len(new))[:A_PART])] / self.unit
+    new, kinds = np.asarray(new) / self.unit, np.unique(self.labels)
     means = np.stack([self.Z[self.labels == kind].mean(0) for kind in kinds])
     shift = np.zeros(new.shape[1], new.dtype)
     for turn in range(TURNS):
@@ -674,8 +672,8 @@ def transfer(
     labels, some = labels_in(reference, label)
     Z, parts = spaces_of(reference, query, vae, use_rep, layer)
     learned, own = learn(Z[some], labels, method, random_state)
-    parts = list(parts)
-    shift = learned.shift_of(np.concatenate(parts), random_state)
+    parts, step = list(parts), n_parts(query.n_obs)
+    shift = learned.shift_of(np.concatenate([part[::step] for part in parts]))   # a part is enough
     found = [learned.read(part, shift) for part in parts]
     kinds, confidence = (np.concatenate(parts) for parts in zip(*found))
     named = np.where(confidence < threshold(unknown, own), UNKNOWN, kinds.astype(object))
