@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the libraries are about to drop is an error in our own code, in notebooks as in pytest.ini.
 STRICT := PYTHONWARNINGS=error::DeprecationWarning:__main__,error::FutureWarning:__main__
 
-.PHONY: study peers integration bench test faults lab readme notebooks docs docs-test serve clean
+.PHONY: study peers integration bench test test-all faults lab readme notebooks docs docs-test serve clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -29,9 +29,10 @@ faults: .venv/ready
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m scvae.studies.faults \
 		--out "$(or $(FAULTS_OUT),runs/faults.csv)" $(if $(SHARE),--share $(SHARE))
 
-test: .venv/ready
+# Every notebook, and the tests beside them; test-all has those too that kill, fill disks and start many processes.
+test test-all: .venv/ready
 	@$(STRICT) OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(if $(filter test-all,$@),-m "") tests
 
 lab: .venv/ready
 	@MATPLOTLIBRC=$(CURDIR)/scvae/templates/scvae.mplstyle $(BIN)/jupyter lab nbs

@@ -5,34 +5,35 @@
 # %% auto #0
 __all__ = ['ABOUT', 'app', 'Version', 'FIXABLE', 'AS_OPTION', 'FLAGS', 'SET', 'PYTHON', 'STOPPED', 'Cells', 'AllCells', 'Run',
            'OutFile', 'NewFile', 'Layer', 'FitLayer', 'Round', 'MinCounts', 'MinGenes', 'Label', 'Seed', 'Overwrite',
-           'Json', 'ADDED', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption', 'HeldOut',
-           'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume', 'NOT_SET',
-           'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'NO_COUNTS', 'A_PART', 'HowMany', 'Like', 'Batch', 'Sample',
-           'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method', 'Unknown',
-           'RunCells', 'Page', 'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter', 'Workers', 'Trials',
-           'Nets', 'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds', 'StudyFolder',
-           'DataFolder', 'Check', 'n_started', 'Commands', 'check_together', 'say_version', 'main', 'say', 'words_of',
-           'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended', 'stopped', 'in_one_line',
-           'shadowed', 'show', 'clean', 'clean_all', 'path_of', 'named', 'place', 'Noting', 'hdf5', 'write_new',
-           'check_suffix', 'keep_beside', 'same_rights', 'check_can_write', 'replacing', 'seen_in', 'without_empty',
-           'layer_of', 'Opened', 'read_marked', 'open_cells', 'check_column', 'counted', 'counted_for', 'data',
-           'contents', 'contents_text', 'add_to_file', 'element', 'can_be_added_to', 'check_writable', 'write_cells',
-           'copied', 'noted_by_us', 'is_ours', 'check_free', 'FromLibrary', 'as_in_fit', 'check_option', 'fit_options',
-           'check_update', 'check_same_cells', 'move_back', 'update', 'why_no_report', 'make_report', 'checkpoints_of',
-           'hold', 'state_of', 'kept', 'claim', 'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted',
-           'columns_wanted', 'checked', 'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed',
-           'steps_of', 'begin', 'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into',
-           'changed', 'sampled', 'sample_into', 'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow',
-           'fit_command', 'run_fit', 'has_matrix', 'with_counts', 'report_into', 'fill', 'at', 'open_model', 'model_of',
-           'encode_command', 'encode_into', 'encoded_of', 'layer_on_disk', 'encode_on_disk', 'write_latents',
-           'latents_in', 'few_of', 'as_new_cells', 'as_columns', 'generated', 'seeds_of', 'add_rows', 'rows_into',
-           'tables_of', 'write_parts', 'new_parts', 'write_generated', 'cells_like', 'like_each', 'like_parts',
-           'generate_command', 'is_run', 'check_rep', 'scored_cells', 'score_command', 'Where', 'query_opened',
-           'run_cells', 'add_map', 'map_into', 'map_text', 'map_command', 'reference_for', 'counted_or_placed',
-           'add_types', 'types_into', 'types_given', 'transfer_command', 'cells_of', 'cells_again', 'report_command',
-           'report_again', 'compare_into', 'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable',
-           'search_command', 'search_text', 'sizes_of', 'bench_command', 'check_measurements', 'study_command',
-           'check_rows', 'show_founding', 'summaries']
+           'Json', 'ADDED', 'MEMORY', 'TopGenes', 'Latents', 'Likelihood', 'Beta', 'Epochs', 'Resolution', 'FitOption',
+           'HeldOut', 'Patience', 'RunFolder', 'BatchKey', 'Device', 'Update', 'Report', 'Stream', 'Memory', 'Resume',
+           'NOT_SET', 'NO_UPDATE', 'REST', 'GUESSED', 'RUN_FILES', 'NO_COUNTS', 'A_PART', 'HowMany', 'Like', 'Batch',
+           'Sample', 'LikeLayer', 'Scored', 'Labels', 'UseRep', 'Labelled', 'Query', 'LearnedFrom', 'Types', 'Method',
+           'Unknown', 'RunCells', 'Page', 'Runs', 'Compare', 'Chapter', 'OtherCells', 'Notebook', 'Parameter',
+           'Workers', 'Trials', 'Nets', 'Storage', 'Sizes', 'Genes', 'Turns', 'Peers', 'Rows', 'StudyName', 'Seeds',
+           'StudyFolder', 'DataFolder', 'Check', 'n_started', 'Commands', 'check_together', 'say_version', 'main',
+           'say', 'words_of', 'option_of', 'as_words', 'in_shell', 'sentence', 'warnings_in_one_line', 'ended',
+           'stopped', 'in_one_line', 'shadowed', 'show', 'clean', 'clean_all', 'cells_at', 'all_cells_at', 'path_of',
+           'named', 'place', 'Noting', 'hdf5', 'write_new', 'check_suffix', 'keep_beside', 'same_rights',
+           'check_can_write', 'replacing', 'seen_in', 'without_empty', 'layer_of', 'Opened', 'read_marked',
+           'open_cells', 'check_column', 'counted', 'counted_for', 'data', 'contents', 'contents_text', 'add_to_file',
+           'element', 'can_be_added_to', 'check_writable', 'write_cells', 'copied', 'noted_by_us', 'is_ours',
+           'check_free', 'check_option', 'fit_options', 'once', 'check_update', 'check_same_cells', 'move_back',
+           'update', 'why_no_report', 'make_report', 'checkpoints_of', 'hold', 'state_of', 'kept', 'claim',
+           'unfinished', 'line_again', 'keep_in', 'saying_how_to_go_on', 'Wanted', 'columns_wanted', 'checked',
+           'called', 'stays_on_disk', 'is_streamed', 'check_all_cells', 'check_streamed', 'steps_of', 'begin',
+           'training_rate', 'seconds_ahead', 'as_time', 'say_ahead', 'fit_on_disk', 'stream_into', 'changed', 'sampled',
+           'sample_into', 'fit_into', 'outcome', 'files_text', 'fit_text', 'as_one', 'follow', 'fit_command', 'run_fit',
+           'has_matrix', 'with_counts', 'report_into', 'fill', 'at', 'open_model', 'model_of', 'encode_command',
+           'encode_into', 'encoded_of', 'layer_on_disk', 'encode_on_disk', 'write_latents', 'latents_in', 'few_of',
+           'as_new_cells', 'as_columns', 'generated', 'seeds_of', 'add_rows', 'rows_into', 'tables_of', 'write_parts',
+           'new_parts', 'write_generated', 'cells_like', 'like_each', 'like_parts', 'generate_command', 'is_run',
+           'check_rep', 'scored_cells', 'score_command', 'Where', 'query_opened', 'run_cells', 'add_map', 'map_into',
+           'map_text', 'map_command', 'reference_for', 'counted_or_placed', 'add_types', 'types_into', 'types_given',
+           'transfer_command', 'cells_of', 'cells_again', 'report_command', 'report_again', 'compare_into',
+           'rerun_command', 'rerun_text', 'notebook_command', 'check_searchable', 'search_command', 'search_text',
+           'sizes_of', 'bench_command', 'check_measurements', 'study_command', 'check_rows', 'show_founding',
+           'summaries']
 
 # %% ../nbs/19_cli.ipynb #7561e7a0
 import io, json, os, re, shlex, shutil, sys, tempfile, time, typer, warnings
@@ -288,6 +289,23 @@ def clean_all(
     "The same for several."
     return list(map(clean, names or []))
 
+# %% ../nbs/19_cli.ipynb #c0bd8c5c
+def cells_at(
+    name,  # of a file or a dataset, as given; None: none
+) -> str:
+    "The same; that a file is not there is said at once, before torch is loaded."
+    name = clean(name)
+    is_path = str(name).endswith((".h5ad", ".zarr")) and "://" not in name
+    if is_path and n_started() < 2 and not os.path.exists(name): check_readable(name)
+    return name
+
+def all_cells_at(
+    names,  # as of `cells_at`
+) -> list:
+    "The same for several."
+    return list(map(cells_at, names or []))
+
+# %% ../nbs/19_cli.ipynb #deda2aa1
 def path_of(
     name,  # of a file or a folder, as given; None: none
 ) -> Path:
@@ -300,8 +318,8 @@ def named(
     *names,  # of the option
     **more,  # of `kind`
 ):
-    "An argument or an option that is a path, or the name of a dataset."
-    return kind(*names, callback=clean, **more)
+    "An argument or an option that is a path of cells, or the name of a dataset."
+    return kind(*names, callback=cells_at, **more)
 
 # %% ../nbs/19_cli.ipynb #4cdfd7ff
 def place(
@@ -315,7 +333,7 @@ def place(
 # %% ../nbs/19_cli.ipynb #2854c4c1
 Cells = Annotated[str, named(typer.Argument, metavar="CELLS", help=(
     "A file or folder of counts, or the name of a dataset."))]
-AllCells = Annotated[list[str], typer.Argument(metavar="CELLS...", callback=clean_all, help=(
+AllCells = Annotated[list[str], typer.Argument(metavar="CELLS...", callback=all_cells_at, help=(
     "A file or folder of counts, or the name of a dataset; several files are joined."))]
 Run = Annotated[str, place(typer.Argument, metavar="RUN", help=(
     "The folder that scvae fit made, or the model in it."))]
@@ -719,40 +737,24 @@ def check_free(
                          "would overwrite: give it another name in the file first")
 
 # %% ../nbs/19_cli.ipynb #ddd2e4ee
-class FromLibrary:
-    "A default that the library defines, read when it is needed."
-    def __init__(self, name): self.name = name
-    def __str__(self): return str(self())
-    def __call__(self):
-        from scvae.clustering import RESOLUTION
-        from scvae.reports import fit_defaults
-        from scvae.streaming import MEMORY
-        return (fit_defaults() | {"resolution": RESOLUTION, "memory": MEMORY})[self.name]
-
-# %% ../nbs/19_cli.ipynb #aa3965fb
-def as_in_fit(
-    name,      # of an option of `fit`
-    **option,  # of `typer.Option`
-):
-    "An option of the command line with the default that `fit` has."
-    return typer.Option(default_factory=FromLibrary(name), **option)
+MEMORY = "4GB"  # as in `scvae.streaming`
 
 # %% ../nbs/19_cli.ipynb #9d971d41
-TopGenes = Annotated[int, as_in_fit("n_top_genes", min=0, help=(
+TopGenes = Annotated[int, typer.Option(min=0, help=(
     "Highly variable genes to model; 0: all."))]
-Latents = Annotated[int, as_in_fit("n_latent", min=1, help="Width of the latent space.")]
-Likelihood = Annotated[str, as_in_fit("likelihood", help=(
+Latents = Annotated[int, typer.Option(min=1, help="Width of the latent space.")]
+Likelihood = Annotated[str, typer.Option(help=(
     "gaussian, calibrated, poisson, nb or zinb."))]
-Beta = Annotated[float, as_in_fit("beta", min=0, help=(
+Beta = Annotated[float, typer.Option(min=0, help=(
     "Weight of the KL. Count likelihoods usually take 1."))]
-Epochs = Annotated[int, as_in_fit("epochs", min=1, help="Passes over the cells.")]
-Resolution = Annotated[float, as_in_fit("resolution", min=0, help=(
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the cells.")]
+Resolution = Annotated[float, typer.Option(min=0, help=(
     "Of the Leiden clusters: larger gives more."))]
 FitOption = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help=(
     "Any other option of scvae.fit, such as lr=0.002; may be given several times."))]
 
 # %% ../nbs/19_cli.ipynb #d66985da
-HeldOut = Annotated[float, as_in_fit("held_out", help=(
+HeldOut = Annotated[float, typer.Option(help=(
     "Share of the cells to watch and not to train on."))]
 Patience = Annotated[int, typer.Option(min=1, help=(
     "Epochs to wait for a lower loss of the cells held out.  [default: never stop early]"))]
@@ -770,7 +772,7 @@ Update = Annotated[bool, typer.Option("--update", help=(
 Report = Annotated[bool, typer.Option(help="Make report.html, and the notebook behind it.")]
 Stream = Annotated[bool, typer.Option("--stream/--no-stream", help=(
     "Read cells block by block, or all at once.  [default: as --memory allows]"))]
-Memory = Annotated[str, as_in_fit("memory", help=(
+Memory = Annotated[str, typer.Option(help=(
     "That cells may take, as 500MB; what needs more is streamed."))]
 Resume = Annotated[bool, typer.Option("--resume", help=(
     "Go on with a fit that was stopped or killed, from where it was: the result is the same."))]
@@ -784,8 +786,8 @@ def check_option(
     "Raise a ValueError for a name that does not exist, or a text where there should be a number."
     if name not in defaults:
         raise ValueError(f"--set {name}: fit has no such option; it has {', '.join(defaults)}.")
-    number = (int, float)
-    if isinstance(defaults[name], number) and not isinstance(value, number):
+    is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
+    if is_number(defaults[name]) and not is_number(value):
         raise ValueError(f"--set {name}={value}: give a number, such as {defaults[name]}.")
 
 # %% ../nbs/19_cli.ipynb #23de017d
@@ -797,9 +799,22 @@ def fit_options(
 ) -> dict:    # name -> value
     "Options of `fit` from the command line."
     from scvae.reports import fit_defaults
-    options = dict(map(value_of, given or []))
+    if not given: return {}   # and torch is not loaded
+    options = dict(map(value_of, given))
     defaults = {name: d for name, d in fit_defaults().items() if name not in NOT_SET}
     for name, value in options.items(): check_option(name, value, defaults)
+    return options
+
+# %% ../nbs/19_cli.ipynb #3f2325cc
+def once(
+    ctx,      # typer.Context of a command
+    options,  # name -> value, of --set
+) -> dict:
+    "The same; a ValueError for an option that is given by its own name, too."
+    for name in options:
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE": continue
+        raise ValueError(f"{AS_OPTION[name]} and --set {name} are both given: leave one out.")
     return options
 
 # %% ../nbs/19_cli.ipynb #57df86d8
@@ -1325,9 +1340,10 @@ def follow(
 @app.command("fit")
 def fit_command(
     ctx: typer.Context, cells: AllCells, out: RunFolder = None, layer: Layer = None,
-    batch_key: BatchKey = None, label: Label = None, *, n_top_genes: TopGenes, n_latent: Latents,
-    likelihood: Likelihood, beta: Beta, epochs: Epochs, held_out: HeldOut,
-    patience: Patience = None, resolution: Resolution, memory: Memory, stream: Stream = None,
+    batch_key: BatchKey = None, label: Label = None, n_top_genes: TopGenes = 1500,
+    n_latent: Latents = 20, likelihood: Likelihood = "gaussian", beta: Beta = .05,
+    epochs: Epochs = 40, held_out: HeldOut = 0., patience: Patience = None,
+    resolution: Resolution = .3, memory: Memory = MEMORY, stream: Stream = None,
     min_counts: MinCounts = 0, min_genes: MinGenes = 0, round: Round = False, seed: Seed = 0,
     device: Device = None, option: FitOption = None, update: Update = False, report: Report = True,
     resume: Resume = False, overwrite: Overwrite = False, as_json: Json = False,
@@ -1336,15 +1352,14 @@ def fit_command(
 
     Example: scvae fit my.h5ad -o run/ --batch-key donor --label cell_type
 
-    In the folder: model/ for scvae encode and generate; adata.h5ad with latents in
-    obsm["X_scvae"] and clusters in obs["scvae"]; report.html."""
-    first, cells = cells[0], cells if len(cells) > 1 else cells[0]
+    In the folder: model/; adata.h5ad, with obsm["X_scvae"] and obs["scvae"]; report.html."""
+    out = out or Path("runs")/Path(cells[0]).stem
+    cells = cells if len(cells) > 1 else cells[0]
     settings = dict(
         n_top_genes=n_top_genes or None, batch_key=batch_key or None, n_latent=n_latent, beta=beta,
         likelihood=likelihood, epochs=epochs, held_out=held_out, patience=patience,
-        random_state=seed, device=device, round_counts=round)
-    wanted = Wanted(cells, out or Path("runs")/Path(first).stem, layer, label,
-                    settings | fit_options(option), resolution, (min_counts, min_genes), update,
+        random_state=seed, device=device, round_counts=round) | once(ctx, fit_options(option))
+    wanted = Wanted(cells, out, layer, label, settings, resolution, (min_counts, min_genes), update,
                     report, overwrite, resume, line_again(ctx, "--resume"), stream, memory)
     with as_one() as ranks:
         if ranks and ranks.rank: return follow(wanted)
@@ -1455,8 +1470,8 @@ def model_of(
 @app.command("encode")
 def encode_command(
     run: Run, cells: Cells, out: OutFile, layer: FitLayer = None, round: Round = False,
-    min_counts: MinCounts = 0, min_genes: MinGenes = 0, *, memory: Memory, stream: Stream = None,
-    overwrite: Overwrite = False, as_json: Json = False,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0, memory: Memory = MEMORY,
+    stream: Stream = None, overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the latents of a trained model.
 
@@ -1769,6 +1784,8 @@ def generate_command(
     if like is not None and batch is not None:
         raise ValueError("--batch does not go with --like: new cells are of the batch of the cell "
                          "that they are like.")
+    if like is None and (layer or round): raise ValueError(
+        "--layer and --round tell where the counts of the cells of --like are: give --like too.")
     with replacing(out, overwrite) as part:
         vae = open_model(run)
         if like is None: parts = new_parts(vae, n, batch, seed, sample)
@@ -1923,8 +1940,8 @@ def map_text(
 @app.command("map")
 def map_command(
     run: Run, cells: Cells, out: OutFile, layer: FitLayer = None, round: Round = False,
-    min_counts: MinCounts = 0, min_genes: MinGenes = 0, *, memory: Memory, stream: Stream = None,
-    overwrite: Overwrite = False, as_json: Json = False,
+    min_counts: MinCounts = 0, min_genes: MinGenes = 0, memory: Memory = MEMORY,
+    stream: Stream = None, overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Lay new cells on those of a run, of unknown batches too.
 
@@ -2033,7 +2050,7 @@ def types_given(
 def transfer_command(
     reference: Labelled, query: Query, label: Types, out: OutFile, use_rep: LearnedFrom = None,
     method: Method = "logistic", unknown: Unknown = None, layer: FitLayer = None,
-    round: Round = False, seed: Seed = 0, *, memory: Memory, stream: Stream = None,
+    round: Round = False, seed: Seed = 0, memory: Memory = MEMORY, stream: Stream = None,
     overwrite: Overwrite = False, as_json: Json = False,
 ):
     """Give new cells the types of a reference, with a confidence.
@@ -2056,7 +2073,7 @@ def transfer_command(
     show(found | dict(out=str(out)), text, as_json)
 
 # %% ../nbs/19_cli.ipynb #ee5aff1f
-RunCells = Annotated[list[str], typer.Option(metavar="CELLS", callback=clean_all, help=(
+RunCells = Annotated[list[str], typer.Option(metavar="CELLS", callback=all_cells_at, help=(
     "The cells of the run; of several files, once for each.  [default: RUN/adata.h5ad]"))]
 Page = Annotated[str, place(typer.Option, "-o", "--out", metavar="FILE.html", help=(
     "Where to write.  [default: RUN/report.html; with --compare, comparison.html]"))]

@@ -6,23 +6,24 @@
 __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'PLACE', 'INNER', 'OUTER', 'LANDMARKS', 'NEAR', 'RIDGE', 'BESIDE',
            'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID',
            'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS',
-           'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'embedded_of', 'batch_columns', 'covariates',
-           'in_batch', 'decoded', 'check_dense', 'as_array', 'check_adata', 'n_places', 'check_places', 'depth_for',
-           'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression',
-           'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle', 'from_angle', 'Space',
-           'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space', 'way_back', 'space_beside',
-           'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches',
-           'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells',
-           'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays',
-           'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options',
-           'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'space_shapes',
-           'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from',
-           'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options', 'options_from',
-           'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
-           'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
-           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of',
-           'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'Answering', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'embedded_of', 'batch_columns',
+           'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'check_adata', 'n_places', 'check_places',
+           'depth_for', 'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown',
+           'as_expression', 'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle',
+           'from_angle', 'Space', 'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space',
+           'way_back', 'space_beside', 'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new',
+           'random_batches', 'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn',
+           'new_cells', 'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json',
+           'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text',
+           'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes',
+           'space_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
+           'prep_from', 'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options',
+           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
+           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
+           'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes',
+           'axes_of', 'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells',
+           'arguments_again', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
+           'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -47,9 +48,9 @@ from .files import (as_path, atomic, check_known, check_memory, check_readable, 
                          save_tensors)
 from .likelihoods import (KINDS, build_net, calibrated_variance, check_kinds,
                                is_number, is_whole, make_likelihood, net_shapes)
-from .matching import (Overlap, align, batch_name, batch_values, columns_of, find_overlap,
-                            known_batches, n_clusters_of, one_hot, parts_of_name, repeated,
-                            unshared, warn_batches)
+from .matching import (Overlap, align, as_known, batch_name, batch_values, columns_of,
+                            find_overlap, known_batches, n_clusters_of, one_hot,
+                            parts_of_name, repeated, unshared, warn_batches)
 from . import model
 from .model import Architecture, on_sphere
 from .preprocess import Preprocessor
@@ -59,18 +60,23 @@ from .train import (ENGINE, Cells, Options, best_precision, check_batches, check
 from .workers import TOGETHER, leads, on_threads
 
 # %% ../nbs/11_fitting.ipynb #180c1110
-class SCVAE:
+class Answering(type):
+    "A class that says what there is in place of what it does not have."
+    def __getattr__(cls, name): raise AttributeError(no_attribute(name))
+
+# %% ../nbs/11_fitting.ipynb #5a5b7133
+class SCVAE(metaclass=Answering):
     "A trained VAE with all that belongs to it: preprocessing, batches, losses and settings."
     def __init__(self,
-        net,       # the networks
-        prep,      # fitted Preprocessor
-        history,   # losses of each epoch, from `train`
-        settings,  # arguments of `fit`, and what it found
+        net,           # the networks
+        prep=None,     # fitted Preprocessor
+        history=None,  # losses of each epoch, from `train`
+        settings=None, # arguments of `fit`, and what it found
         overlap=None,  # Overlap of the batches; None: latents are as the networks have them
         space=None,    # Space of decoded expression; None: cells lie where their latents say
     ):
-        self.overlap, self.space = overlap, space
-        self.entry = None  # of `vae.adapt`: what is added to cells of each batch, batches x genes
+        if settings is None: raise TypeError("call scvae.fit(adata), or scvae.load_model(path)")
+        self.overlap, self.space, self.entry = overlap, space, None  # entry: of `vae.adapt`
         self.net, self.prep, self.history, self.settings = net.eval(), prep, history, settings
         self.genes = prep.genes                   # names of the genes that the networks see
         self.batches = list(settings["batches"])  # that the decoder knows; none without a batch key
@@ -184,7 +190,7 @@ def batch_columns(
     if not known: raise ValueError(
         "the model was fitted without batches: fit with batch_key to decode a batch.")
     if isinstance(batch, np.ndarray) and batch.shape == (n_cells, len(known)): return batch
-    name = batch_name(columns_of(batch))
+    name = as_known([batch_name(columns_of(batch))], known)[0]
     if name not in known: raise ValueError(
         f"the model knows no batch {reprlib.repr(name)}: it knows {reprlib.repr(known)}.")
     return np.tile([float(b == name) for b in known], (n_cells, 1))
@@ -1753,6 +1759,8 @@ def cells_for(
 ) -> AnnData:
     "The cells to fit again."
     if isinstance(adata, AnnData): return adata
+    if isinstance(adata, (list, tuple)): raise TypeError(
+        "rerun takes one file or one AnnData: join several with scvae.streaming.load_all first.")
     if adata is None and found is None: raise FileNotFoundError(
         f"{path} has no adata.h5ad: give the cells of the fit too, as in rerun(path, adata).")
     from scvae.data import load

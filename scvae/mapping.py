@@ -29,7 +29,8 @@ from .counts import become_own, check_copied, counts_of
 from .docments import document, patch
 from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
-from .matching import align, batch_names, batch_values, columns_of, memberships, one_hot
+from .matching import (align, as_known, batch_names, batch_values, columns_of, memberships,
+                            one_hot)
 from .train import Cells, Options, losses, minibatches
 
 # %% ../nbs/20_mapping.ipynb #20e5288e
@@ -84,6 +85,7 @@ def batches_with_new(
     key, known = vae.settings["batch_key"], list(vae.batches)
     values = np.full(query.n_obs, "\0")  # which no batch is called
     if set(columns_of(key)) <= set(query.obs): values = batch_names(query.obs, key)
+    values = as_known(values, known)
     names = np.array(known + sorted(set(values) - set(known)), dtype=object)
     return (values[:, None] == names).astype(np.float64), len(known)
 
@@ -204,7 +206,7 @@ def new_batches(
     if key is None: raise ValueError(
         "the model was fitted without batches, so it cannot be adapted to a new one: "
         "fit the reference with batch_key, or leave surgery out.")
-    new = sorted(set(batch_values(query, key)) - set(vae.batches))
+    new = sorted(set(as_known(batch_values(query, key), vae.batches)) - set(vae.batches))
     if new: return new
     raise ValueError(f"the model knows every batch of adata.obs[{reprlib.repr(key)}], so there is "
                      "none to adapt to: vae.map(query) places these cells.")

@@ -6,9 +6,9 @@
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'SHRINKAGE', 'EVENNESS', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
            'repeated', 'check_names', 'check_absent', 'reordered', 'check_empty', 'without_version', 'place_of',
            'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'columns_of',
-           'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'one_hot', 'known_batches',
-           'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of', 'evened',
-           'first_centres', 'find_overlap', 'unshared']
+           'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'as_known', 'one_hot',
+           'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of',
+           'evened', 'first_centres', 'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -234,8 +234,10 @@ def check_told(
     if column not in columns: raise KeyError(
         f"adata.obs has no column {column!r}: it has {', '.join(columns) or 'none'}.")
     missing = adata.obs[column].isna().to_numpy()
+    files = adata.obs["file"][missing].unique().tolist() if "file" in columns else []
+    of = f", of file {reprlib.repr(files)[1:-1]}" if files else ""
     if missing.any(): raise ValueError(
-        f"adata.obs[{column!r}] has no value in {missing.sum()} of {adata.n_obs} cells: "
+        f"adata.obs[{column!r}] has no value in {missing.sum()} of {adata.n_obs} cells{of}: "
         "fill them in or leave the cells out.")
 
 # %% ../nbs/10_matching.ipynb #b73c10ee
@@ -250,6 +252,17 @@ def batch_values(
     for column in columns: check_told(adata, column)
     return batch_names(adata.obs, batch_key)
 
+# %% ../nbs/10_matching.ipynb #ad9bb8d6
+def as_known(
+    names,  # of batches
+    known,  # those that a model knows
+) -> np.ndarray:  # of str
+    "Names as the model spells them: 1 and 1.0 are one, unless it knows both."
+    whole = lambda name: re.sub(r"(^| / )(-?\d+)\.0(?= / |$)", r"\1\2", name)
+    spelt = {whole(name): name for name in known} | {name: name for name in known}
+    codes, found = pd.factorize(np.array(names, dtype=object))
+    return np.array([spelt.get(n, spelt.get(whole(n), n)) for n in found], dtype=object)[codes]
+
 # %% ../nbs/10_matching.ipynb #11132e4d
 def one_hot(
     adata,      # cells
@@ -258,7 +271,7 @@ def one_hot(
 ) -> np.ndarray:  # float32, n_cells x batches; None without a batch_key
     "Which batch each cell is from, as the decoder takes it."
     if batch_key is None: return None
-    values = batch_values(adata, batch_key)
+    values = as_known(batch_values(adata, batch_key), batches)
     unknown, known = sorted(set(values) - set(batches)), reprlib.repr(list(batches))
     if unknown: raise ValueError(
         f"adata.obs[{batch_key!r}] has {reprlib.repr(unknown)}, but the model knows the batches "
@@ -274,7 +287,7 @@ def known_batches(
     "Which batch each cell is from; where that is not known, all alike."
     names = [""] * adata.n_obs
     if set(columns_of(batch_key)) <= set(adata.obs): names = batch_names(adata.obs, batch_key)
-    place = pd.Index(batches).get_indexer(names)
+    place = pd.Index(batches).get_indexer(as_known(names, batches))
     if (place < 0).any(): warnings.warn(
         f"{(place < 0).sum()} of {adata.n_obs} cells are of no batch that the model knows by "
         f"adata.obs[{batch_key!r}]: they are encoded as if of all alike.", stacklevel=4)

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['MATRICES', 'MOST_VALUES', 'BLOCK', 'LEAST_BLOCKS', 'MEMORY', 'A_COUNT', 'encode_in_memory', 'new_rows', 'numbered',
            'write_synthetic', 'on_disk', 'lazy', 'is_zarr', 'root_of', 'opened', 'check_shared', 'shared_genes',
-           'Source', 'check_rows', 'told_apart', 'joined_obs', 'joined_tables', 'check_there', 'source_of', 'ahead',
-           'read_to_the_end', 'check_seen', 'cut_to', 'Passing', 'statistics', 'Scratch', 'to_scratch', 'Streamed',
-           'OnDisk', 'as_bytes', 'is_disk', 'paths_of', 'file_names', 'marks_at', 'marks_of', 'can_stream',
-           'check_stream', 'is_small', 'sources', 'streams', 'arguments_of', 'depths_in', 'prepare_streamed',
-           'scratch_folder', 'fit_streamed', 'read_whole', 'load_all', 'hand_over', 'fit_from', 'fit', 'encode_blocks',
-           'with_file', 'encode_file', 'PassingCells', 'load_tables', 'cluster_sample', 'sample']
+           'Source', 'check_rows', 'told_apart', 'of_one_kind', 'joined_obs', 'joined_tables', 'check_there', 'told_of',
+           'source_of', 'ahead', 'read_to_the_end', 'check_seen', 'cut_to', 'Passing', 'statistics', 'Scratch',
+           'to_scratch', 'Streamed', 'OnDisk', 'as_bytes', 'is_disk', 'paths_of', 'file_names', 'marks_at', 'marks_of',
+           'can_stream', 'check_stream', 'is_small', 'sources', 'streams', 'arguments_of', 'depths_in',
+           'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'load_all', 'hand_over', 'fit_from',
+           'fit', 'encode_blocks', 'with_file', 'encode_file', 'PassingCells', 'load_tables', 'cluster_sample',
+           'sample']
 
 # %% ../nbs/22_streaming.ipynb #67c06059
 import inspect, os, re, reprlib, tempfile, warnings
@@ -212,16 +213,29 @@ def told_apart(
     "What files are called in the column `file`: their names, or numbers where names repeat."
     return names if len(set(names)) == len(names) else list(map(str, range(len(names))))
 
+# %% ../nbs/22_streaming.ipynb #ceaef514
+def of_one_kind(
+    column,  # of obs, of several files
+) -> pd.Series:
+    "The same; as text where files disagree on what it is."
+    kinds = getattr(column, "cat", column)
+    found = kinds.categories if hasattr(kinds, "categories") else column.dropna().unique()
+    if found.dtype != object or all(isinstance(x, str) for x in found): return column
+    whole = lambda x: isinstance(x, float) and x.is_integer()
+    text = lambda x: str(int(x)) if whole(x) else str(x)
+    return column.astype(object).map(text, na_action="ignore").astype("category")
+
 # %% ../nbs/22_streaming.ipynb #781a492f
 def joined_obs(
     names,   # of the files
     cells,   # AnnData of each
 ) -> pd.DataFrame:
-    "The table of all cells; of which file each is, stands in a column."
+    "The table of all cells, with the columns of all; of which file each is, stands in one more."
     if len(cells) == 1: return cells[0].obs
-    label = None if "file" in cells[0].obs else "file"
+    label = None if any("file" in a.obs for a in cells) else "file"
     tables = [AnnData(obs=a.obs) for a in cells]
-    return ad.concat(tables, label=label, keys=told_apart(names)).obs
+    obs = ad.concat(tables, join="outer", label=label, keys=told_apart(names)).obs
+    return obs.assign(**{str(name): of_one_kind(obs[name]) for name in obs})
 
 # %% ../nbs/22_streaming.ipynb #af7b9de9
 def joined_tables(
@@ -251,6 +265,17 @@ def check_there(
     raise ValueError(f"{name} has {shape} in {place.name}: name another layer, or another file.")
 
 # %% ../nbs/22_streaming.ipynb #509660d2
+@contextmanager
+def told_of(
+    name,     # of a file
+    n_files,  # of which it is one
+):
+    "Say which of several files an error is about."
+    try: yield
+    except (ValueError, KeyError) as error:
+        if n_files > 1 and name not in str(error): error.add_note(f"the file is {name}")
+        raise
+
 def source_of(
     names,  # of the files
     cells,  # AnnData of each
@@ -258,8 +283,10 @@ def source_of(
     round=False,  # whether counts with fractions are rounded
 ) -> Source:
     "Cells on disk, as one matrix."
-    places = [place_of(a, layer, round) for a in cells]
-    for name, place in zip(names, places): check_there(name, place)
+    places = []
+    for name, a in zip(names, cells):
+        with told_of(name, len(names)): places.append(place_of(a, layer, round))
+        check_there(name, places[-1])
     columns = shared_genes([place.var.index for place in places])
     var = pd.DataFrame(index=places[0].var.index) if len(cells) > 1 else places[0].var.copy()
     if columns[0] is not None: var = var.iloc[columns[0]]
@@ -332,7 +359,7 @@ def read(self: Source):
     "All counts, checked, in blocks of rows (CSR) with the genes that all files have."
     size = self.block_size()
     for name, a, place, columns in zip(self.names, self.cells, self.places, self.columns):
-        with read_to_the_end(name):
+        with read_to_the_end(name), told_of(name, len(self.names)):
             blocks = checked_blocks(place, a, self.round, size)
             yield from blocks if columns is None else cut_to(columns, blocks, name, a)
 

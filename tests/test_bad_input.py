@@ -785,6 +785,7 @@ MUTATED = """if True:
         print(seed, in_a_child(hurt) / 256, flush=True)"""
 
 
+@pytest.mark.slow
 def test_mutated_files_end_in_a_load_or_in_a_sentence(tmp_path, n=60):
     "Each in a process of its own: none dies, none hangs, none says what a library says."
     a = changed(lambda a: (a.layers.update(d=a.X.toarray()), setattr(a, "raw", a.copy())))
@@ -1140,6 +1141,7 @@ def test_features_whose_kind_is_not_known(tmp_path):
     assert "1 of Odd were left out, because only features of Gene Expression" in said
 
 
+@pytest.mark.slow
 def test_large_seeds_do_what_their_last_bits_do():
     from scvae.clustering import CLUSTERERS, cluster, pca
     from scvae.metrics import depth_r2, score_latent, supervised_ceiling, umap

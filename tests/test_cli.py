@@ -117,6 +117,18 @@ def test_options_of_python_have_their_names_in_the_shell(cells, tmp_path):
     assert "--device gpu cannot be used here: use 'cpu'" in gpu[2]
 
 
+def test_what_would_be_ignored_is_told(cells, tmp_path):
+    lines = [["fit", cells, *quick, "-o", tmp_path/"none", "--set", "epochs=3"],
+             ["fit", cells, "--beta=.1", "-o", tmp_path/"none", "--set", "beta=0.2"],
+             ["fit", cells, *quick, "-o", tmp_path/"none", "--set", "lr=true"],
+             ["generate", tmp_path/"none", "-o", tmp_path/"new.h5ad", "--layer", "counts"]]
+    said = ["--epochs and --set epochs are both given", "--beta and --set beta are both given",
+            "--set lr=True: give a number", "--layer and --round tell where"]
+    for (_, code, error, _), part in zip(in_one_process(lines), said, strict=True):
+        assert code == 2 and part in error, error
+    assert not list(tmp_path.glob("n*"))
+
+
 def test_mistakes_are_one_line_and_leave_nothing(cells, tmp_path):
     for args in (["fit", "none.h5ad", "-o", tmp_path/"run"],
                  ["fit", cells, "--layer", "raw", "-o", tmp_path/"run"],
@@ -132,6 +144,7 @@ def test_mistakes_are_one_line_and_leave_nothing(cells, tmp_path):
     assert run("fit", code=2).stderr.startswith("Usage:")   # what the shell itself can tell
 
 
+@pytest.mark.slow
 def test_batches_of_two_columns_named_by_a_stranger(cells, tmp_path):
     import anndata
     adata = anndata.read_h5ad(cells)
@@ -162,6 +175,7 @@ def test_the_library_imports_without_the_extras():
     assert done.stdout == "imported\n"
 
 
+@pytest.mark.slow
 def test_fit_is_complete_without_the_extras_and_names_them(cells, tmp_path):
     line = ["fit", cells, "-o", tmp_path/"run", *quick[:-1]]
     done = without_extras("from scvae.cli import app\napp()", *line)
@@ -169,6 +183,7 @@ def test_fit_is_complete_without_the_extras_and_names_them(cells, tmp_path):
     assert sorted(p.name for p in (tmp_path/"run").iterdir()) == ["adata.h5ad", "model"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line, extra", [
     ("report RUN", "reports"), ("notebook 33_beta", "reports"), ("search CELLS", "search")])
 def test_what_needs_an_extra_names_it(cells, tmp_path, line, extra):
@@ -208,6 +223,7 @@ def ended(process):
     return process.returncode, out, err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how, code", [
     (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_stopped_in_training(cells, tmp_path, how, code):
@@ -222,6 +238,7 @@ def test_stopped_in_training(cells, tmp_path, how, code):
     assert [p.name for p in cells.parent.iterdir()] == [cells.name]
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_killed_goes_on_to_the_same_weights(cells, tmp_path):
     line = [cells, "-o", tmp_path/"run", "--epochs", "60", "--n-top-genes", "50", "--no-report"]
     process = in_training(*line)
@@ -241,6 +258,7 @@ def weights(path):
     return {name: x.tobytes() for name, x in load_file(path).items()}
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_does_not_block_and_goes_in_the_end(cells, tmp_path):
     line = [cells, "-o", tmp_path/"run", "--epochs", "100000"]
     process = in_training(*line)
@@ -268,6 +286,7 @@ def mine(cells, tmp_path):
     return shutil.copy(cells, tmp_path/"mine.h5ad")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_changed_in_training_is_not_written_to(mine, tmp_path):
     import anndata
     names = anndata.read_h5ad(mine).obs_names
@@ -311,6 +330,7 @@ def test_no_command_writes_over_what_came_meanwhile(fitted, mine, tmp_path, line
     assert anndata.read_h5ad(kept).n_obs in (300, 30000)
 
 
+@pytest.mark.slow
 def test_two_updates_at_once_lose_nothing(mine, tmp_path):
     import anndata
     both = [start("fit", mine, "-o", tmp_path/name, "--update", *quick) for name in ("a", "b")]
@@ -321,6 +341,7 @@ def test_two_updates_at_once_lose_nothing(mine, tmp_path):
         assert anndata.read_h5ad(path).obsm["X_scvae"].shape[0] == 300
 
 
+@pytest.mark.slow
 def test_of_five_at_once_one_takes_the_place(cells, tmp_path):
     line = ["fit", cells, "-o", tmp_path/"run", "--json", *quick]
     done = [ended(start_) for start_ in [start(*line) for _ in range(5)]]
@@ -333,6 +354,7 @@ def test_of_five_at_once_one_takes_the_place(cells, tmp_path):
     assert len(set(ways)) == len(ways) == len(list(tmp_path.glob("run*")))
 
 
+@pytest.mark.slow
 def test_overwrite_keeps_what_is_not_ours(fitted, cells, tmp_path):
     shutil.copytree(fitted, tmp_path/"run")
     (tmp_path/"run"/"notes.txt").write_text("years of work")
@@ -361,6 +383,7 @@ def test_new_cells_are_mapped_and_labelled(fitted, mine, tmp_path):
         assert obs["type_confidence"].between(0, 1).all() and "scvae_distance" in obs
 
 
+@pytest.mark.slow
 def test_places_do_where_a_query_has_no_counts(fitted, tmp_path):
     import anndata
     adata = anndata.read_h5ad(fitted/"adata.h5ad")
@@ -373,24 +396,28 @@ def test_places_do_where_a_query_has_no_counts(fitted, tmp_path):
     assert "whole numbers" in done[0][2] and "--use-rep X_scvae" in done[0][2]
 
 
-@pytest.mark.parametrize("words, said", [
-    ("transfer RUN CELLS --label type --use-rep X_scvae", "has no 'X_scvae' in obsm"),
-    ("transfer RUN RUN_CELLS --label kind", "no obs column 'kind'"),
-    ("transfer RUN RUN_CELLS --label batch_", "no obs column 'batch_'"),
-    ("transfer RUN RUN_CELLS --label type --method tree", "'logistic' or 'knn'"),
-    ("transfer RUN RUN_CELLS --label depth", "has 0 types of at least 3 cells"),
-    ("transfer RUN OWN --label type", "type_confidence"), ("map RUN OWN", "scvae_distance")])
-def test_what_cannot_be_labelled_is_told(fitted, cells, tmp_path, words, said):
+NOT_LABELLED = {
+    "transfer RUN CELLS --label type --use-rep X_scvae": "has no 'X_scvae' in obsm",
+    "transfer RUN RUN_CELLS --label kind": "no obs column 'kind'",
+    "transfer RUN RUN_CELLS --label batch_": "no obs column 'batch_'",
+    "transfer RUN RUN_CELLS --label type --method tree": "'logistic' or 'knn'",
+    "transfer RUN RUN_CELLS --label depth": "has 0 types of at least 3 cells",
+    "transfer RUN OWN --label type": "type_confidence", "map RUN OWN": "scvae_distance"}
+
+
+def test_what_cannot_be_labelled_is_told(fitted, cells, tmp_path):
     import anndata
     own = anndata.read_h5ad(fitted/"adata.h5ad")
     own.obs["type_confidence"] = own.obs["scvae_distance"] = 1.
     own.write_h5ad(tmp_path/"own.h5ad")
     names = {"RUN": fitted, "CELLS": cells, "RUN_CELLS": fitted/"adata.h5ad",
              "OWN": tmp_path/"own.h5ad"}
-    line = [names.get(word, word) for word in words.split()] + ["-o", tmp_path/"out.h5ad"]
-    (_, code, err, out), = in_one_process([line])
-    last = err.splitlines()[-1]
-    assert code == 2 and not out and last.startswith("scvae: ") and said in last, err
+    lines = [[names.get(word, word) for word in words.split()] + ["-o", tmp_path/"out.h5ad"]
+             for words in NOT_LABELLED]
+    told = in_one_process(lines)
+    for said, (_, code, err, out) in zip(NOT_LABELLED.values(), told, strict=True):
+        last = err.splitlines()[-1]
+        assert code == 2 and not out and last.startswith("scvae: ") and said in last, err
     assert [p.name for p in tmp_path.iterdir()] == ["own.h5ad"]
 
 
@@ -398,6 +425,7 @@ def own_column(adata): adata.obs["scvae"] = "mine"
 def own_latents(adata): adata.obsm["X_scvae"] = adata.X[:, :2].toarray()
 
 
+@pytest.mark.slow
 def test_what_is_the_users_is_not_overwritten(mine, fitted, tmp_path):
     import anndata
     lines = []
@@ -414,6 +442,7 @@ def test_what_is_the_users_is_not_overwritten(mine, fitted, tmp_path):
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_we_wrote_is_written_again(mine, tmp_path):
     mine.chmod(0o640)
     lines = [["fit", mine, "-o", tmp_path/str(seed), "--update", *quick] for seed in (1, 2)]
@@ -422,6 +451,7 @@ def test_what_we_wrote_is_written_again(mine, tmp_path):
     assert mine.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.slow
 def test_a_file_of_an_old_anndata_is_told_before_training_or_written(mine, tmp_path):
     import h5py, numpy as np
     with h5py.File(mine, "r+") as f:                       # as anndata wrote before 0.7
@@ -449,6 +479,7 @@ FULL = ["fit CELLS -o OUT", "fit CELLS -o OUT --update", "data CELLS -o OUT.h5ad
         "encode RUN CELLS -o OUT.h5ad", "map RUN CELLS -o OUT.h5ad"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_names_what_was_written(fitted, mine, tmp_path):
     before, lines = mine.read_bytes(), []
     for i, line in enumerate(FULL):

@@ -79,6 +79,7 @@ def test_every_exercise_has_its_solution():
     assert not [name for name in SOLUTIONS if f"({name}.ipynb)" not in page]
 
 
+@pytest.mark.slow
 @each
 def test_a_solved_exercise_passes_all_checks(name, capsys):
     solutions = iter(SOLUTIONS[name])

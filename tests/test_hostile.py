@@ -102,6 +102,7 @@ def test_the_policy_of_a_page_stops_what_is_not_escaped(browser, trap, tmp_path)
 
 # --- a report ---
 
+@pytest.mark.slow
 def test_report_in_a_browser(run, browser, trap):
     *_, page = run
     for one in (page, unguarded(page)):
@@ -139,6 +140,7 @@ def as_document(outputs, path):
     return path
 
 
+@pytest.mark.slow
 def test_every_name_in_every_text_of_a_report(run, browser, trap, tmp_path):
     vae, adata, key, _ = run
     url, hits = trap

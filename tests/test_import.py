@@ -1,5 +1,6 @@
 "What importing the package costs and drags in."
-import subprocess, sys
+import re, subprocess, sys
+import pytest
 
 
 def python(code):
@@ -11,6 +12,24 @@ def python(code):
 def test_import_is_light():
     heavy = "[m for m in ('torch', 'scanpy', 'matplotlib') if m in sys.modules]"
     assert python(f"import sys, scvae; print({heavy})") == "[]"
+
+
+COMMAND = """
+import sys
+from scvae.cli import app
+try: app(sys.argv[1:])
+finally: print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("line", ["fit --help", "encode --help", "fit none.h5ad", "data none.zarr",
+                                  "encode RUN none.h5ad -o new.h5ad", "fit a.h5ad none.h5ad"])
+def test_help_and_mistyped_names_do_not_wait_for_torch(tmp_path, line):
+    (tmp_path/"a.h5ad").write_bytes(b"")
+    done = subprocess.run([sys.executable, "-c", COMMAND, *line.split()], capture_output=True,
+                          text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert "--help" in line or re.search(r"there is no file \S*none\.\w+: check", done.stderr)
 
 
 ALL = """
@@ -47,6 +66,7 @@ def test_help_explains_the_parameters_of_every_public_function():
     assert python(UNEXPLAINED) == ""
 
 
+@pytest.mark.slow
 def test_a_model_has_the_methods_of_later_notebooks():
     for name in "fit", "fit_many", "load_model", "SCVAE":
         code = f"import scvae; scvae.{name}; from scvae.fitting import SCVAE; print(SCVAE.map)"

@@ -160,6 +160,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_runs_are_recorded_resumed_and_a_failure_costs_only_its_own(tmp_path):
     for folder in (".venv-peers/bin", "peers"): (tmp_path/folder).mkdir(parents=True)
     (tmp_path/"peers/run_scvi.py").touch(), (tmp_path/"broken").touch()

@@ -111,6 +111,7 @@ fitted(checkpoint=Checkpoint(sys.argv[1], every=0), resume=True, callback=callba
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_nothing_is_lost(tmp_path):
     "It is killed, started again by torchrun, killed again; and then one process goes on."
     script, kept = as_script(tmp_path/"killed.py", KILLED), tmp_path/"kept"
@@ -133,6 +134,7 @@ fitted(checkpoint=Checkpoint(sys.argv[1], every=0), callback=callback)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_ends_all_and_nothing_is_lost(tmp_path):
     "The others wait for as long as their patience lasts."
     script, kept = as_script(tmp_path/"hangs.py", HANGS), tmp_path/"kept"
@@ -149,6 +151,7 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_streams_with_several_processes(tmp_path, file):
     line = ["-m", "scvae", "fit", file, "--epochs", 3, "--no-report", "--stream"]
     line += ["--set", "precision=float32"]   # in which sums of two differ least
@@ -173,12 +176,14 @@ scvae.fit(sys.argv[1], stream=True, **SMALL)
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_ends_all(tmp_path, file):
     "The first process makes the scratch; the other waits for it, and not for ever."
     code, _, said = ended(torchrun(2, as_script(tmp_path/"fills.py", FILLS), file))
     assert code != 0 and "scratch space in" in said and "No space left" in said
 
 
+@pytest.mark.slow
 def test_the_command_stops_all_and_goes_on(tmp_path, file):
     line = ["-m", "scvae", "fit", file, "--epochs", 400, "--no-report", "-o", tmp_path/"run"]
     started = torchrun(2, *line)
@@ -254,6 +259,7 @@ def on_each_host(tmp_path, *words, nodes="2", **how):
                        GLOO_SOCKET_IFNAME="cable", **how)
 
 
+@pytest.mark.slow
 def test_two_hosts_train_the_model_of_one(tmp_path, file, hosts):
     "The command, streaming: each host has its scratch, and one of them writes the run."
     line = ["-m", "scvae", "fit", file, "--no-report", "--stream", "--epochs", 8, "--n-latent", 3,
@@ -282,6 +288,7 @@ json.dump([history, Z.tolist()], open(sys.argv[2], "w"))
 """
 
 
+@pytest.mark.slow
 def test_a_host_goes_on_alone_when_the_other_is_lost(tmp_path, hosts):
     "Nothing of a host is left, not even torchrun: that of the other starts again from the state."
     script, found = as_script(tmp_path/"lost.py", LOST), tmp_path/"found.json"
@@ -315,6 +322,7 @@ print(sorted(adata.obsm))
 """
 
 
+@pytest.mark.slow
 def test_workers_do_not_run_the_program_that_starts_them(tmp_path):
     "It has no `if __name__ == \"__main__\":`, and a callback of its own."
     line = [sys.executable, as_script(tmp_path/"fits.py", UNGUARDED), tmp_path/"kept"]

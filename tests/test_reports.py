@@ -68,6 +68,7 @@ def test_maps_come_first_and_losses_late(page):
     assert found[-2:] == ["Methods, to be pasted", "Reproduce this page"]
 
 
+@pytest.mark.slow
 def test_a_page_does_not_speak_of_what_is_not_there(folder):
     adata = scvae.synthetic(n_cells=120, n_genes=60, n_types=2, n_batches=1, random_state=0)
     vae = scvae.fit(adata, epochs=1, batch_size=32, n_latent=2, hidden=(8,), progress=False)
@@ -79,6 +80,7 @@ def test_a_page_does_not_speak_of_what_is_not_there(folder):
         assert words not in re.sub("(?s)<style>.*</style>", "", text), words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_in_a_browser(page, both, browser, width, dark):

@@ -109,6 +109,7 @@ def test_many_go_on_to_the_same_bits(way, tmp_path):
     assert not (tmp_path/"kept").exists()
 
 
+@pytest.mark.slow
 def test_processes_are_stopped_together_and_go_on(tmp_path):
     "Ctrl-C in a terminal reaches every process of it."
     way = dict(workers=2, epochs=60)

@@ -85,6 +85,50 @@ def test_genes_that_some_files_lack_are_left_out_or_refused(path, tmp_path):
         streamed([path, tmp_path/"others.h5ad"])
 
 
+@pytest.mark.parametrize("flag", [True, False])
+def test_files_that_disagree_on_a_column_are_joined(path, tmp_path, flag):
+    a = scvae.load(path)
+    first, second = a[:400].copy(), a[400:].copy()
+    first.obs["sample"], second.obs["sample"] = 1, ["A", "B"] * 250
+    first.obs["good"], second.obs["good"] = True, "no"
+    first.obs["age"] = 30
+    files = [tmp_path/"a.h5ad", tmp_path/"b.h5ad"]
+    for file, part in zip(files, (first, second)): part.write_h5ad(file)
+    vae = scvae.fit(files, stream=flag, batch_key="sample", **QUICK)
+    assert vae.batches == ["1", "A", "B"]
+    assert vae.cells.obs["good"].value_counts().to_dict() == {"no": 500, "True": 400}
+    assert vae.cells.obs["age"].isna().sum() == 500, "a column that one file lacks"
+    vae.cells.write_h5ad(tmp_path/"all.h5ad")
+    with pytest.raises(ValueError, match="in 500 of 900 cells, of file 'b.h5ad'"):
+        scvae.fit(files, stream=flag, batch_key="age", **QUICK)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("change", [
+    lambda a: a.X.data.__setitem__(7, .5), lambda a: a.X.data.__setitem__(7, np.nan),
+    lambda a: a.X.data.__setitem__(7, -1), lambda a: a.X.data.__setitem__(slice(None), 0)])
+def test_which_of_several_files_is_wrong_is_said(path, tmp_path, change, flag):
+    a = scvae.load(path)
+    change(a)
+    a.write_h5ad(tmp_path/"wrong.h5ad")
+    code, said = called("fit", path, tmp_path/"wrong.h5ad", "-o", tmp_path/"run",
+                        "--stream" if flag else "--no-stream", *QUICKLY)
+    assert code == 2 and "wrong.h5ad" in said.splitlines()[-1], said
+
+
+@pytest.mark.parametrize("known, given", [([0, 1], [0., 1.]), ([0., 1.], [0, 1]),
+                                          ([0, 1], ["0", "1"])])
+def test_batches_that_are_whole_numbers_have_one_spelling(path, known, given):
+    a = scvae.load(path)
+    a.obs["chip"] = np.resize(known, 900)
+    vae = scvae.fit(a, batch_key="chip", **QUICK)
+    Z = vae.encode(a)
+    a.obs["chip"] = np.resize(given, 900)
+    assert np.array_equal(vae.encode(a), Z)
+    assert np.array_equal(vae.generate(3, batch=known[1]), vae.generate(3, batch=given[1]))
+    assert np.array_equal(vae.map(a.copy()).obsm["X_scvae"], Z)
+
+
 @pytest.mark.parametrize("change, says", [
     (lambda a: a.X.data.__setitem__(7, .5), "not whole numbers"),
     (lambda a: a.X.data.__setitem__(7, np.nan), "NaN"),
@@ -139,6 +183,7 @@ def test_scratch_goes_with_the_process(path, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_middle_of_an_epoch(path, tmp_path, small_blocks):
     "SIGKILL between two steps: the checkpoint before it is taken up, with the same result."
     more = dict(QUICK, epochs=3, batch_size=32, memory="30kB", stream=True)
@@ -198,6 +243,7 @@ over.set()
 print(most[0] - before)"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux only")
 def test_memory_does_not_grow_with_the_counts(tmp_path):
     "Anonymous memory at the peak of a fit, beyond that of a small one, in a process of its own."
@@ -226,6 +272,7 @@ def shell(*args):
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_the_shell_streams_batches_of_two_columns(path, tmp_path):
     quick = ["--epochs", 1, "--n-top-genes", 60, "--no-report", "--stream"]
     keys = ["--batch-key", "batch", "--batch-key"]

@@ -3,6 +3,8 @@ import os, shutil, signal, subprocess, sys, time
 import pandas as pd, pytest
 from scvae.studies import runner
 
+pytestmark = pytest.mark.slow
+
 PLAN = """
 import sys
 from scvae.studies.recipes import recipe

@@ -278,14 +278,15 @@ def prepare():
     (source/"course.md").write_text(text, encoding="utf-8")
 
 
-MENDED = [  # what Sphinx and furo write that a screen reader stumbles over, and what it needs
+MENDED = [  # what Sphinx and furo write that hinders a reader or weighs, and what is better
     (r'class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
     (r' aria-label="Toggle hidden content"', ""),  # the line says it better
     (r'<aside class="sidebar-drawer"', '<aside class="sidebar-drawer" aria-label="All pages"'),
     (r'<aside class="toc-drawer"', '<aside class="toc-drawer" aria-label="On this page"'),
     (r'<dl>\n((?:<dd><em class="sig-param.*?</dd>\n)+)</dl>', lambda m: (
         f'<span class="sig-params">{m[1].replace("<dd>", "<span>").replace("</dd>", "</span>")}'
-        "</span>"))]
+        "</span>")),
+    (r'<span class="[npw]">([^<]*)</span>', r"\1")]  # looks as all text: half a page
 
 
 def card(text):
