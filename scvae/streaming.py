@@ -235,7 +235,8 @@ def joined_obs(
     label = None if any("file" in a.obs for a in cells) else "file"
     tables = [AnnData(obs=a.obs) for a in cells]
     obs = ad.concat(tables, join="outer", label=label, keys=told_apart(names)).obs
-    return obs.assign(**{str(name): of_one_kind(obs[name]) for name in obs})
+    for name in obs: obs[name] = of_one_kind(obs[name])
+    return obs
 
 # %% ../nbs/22_streaming.ipynb #af7b9de9
 def joined_tables(

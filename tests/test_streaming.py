@@ -92,6 +92,7 @@ def test_files_that_disagree_on_a_column_are_joined(path, tmp_path, flag):
     first.obs["sample"], second.obs["sample"] = 1, ["A", "B"] * 250
     first.obs["good"], second.obs["good"] = True, "no"
     first.obs["age"] = 30
+    for part in first, second: part.obs["self"] = 1   # a name like any other
     files = [tmp_path/"a.h5ad", tmp_path/"b.h5ad"]
     for file, part in zip(files, (first, second)): part.write_h5ad(file)
     vae = scvae.fit(files, stream=flag, batch_key="sample", **QUICK)
