@@ -295,7 +295,7 @@ def cells_at(
 ) -> str:
     "The same; that a file is not there is said at once, before torch is loaded."
     name = clean(name)
-    is_path = str(name).endswith((".h5ad", ".zarr")) and "://" not in name
+    is_path = str(name).endswith((".h5ad", ".h5", ".loom", ".zarr")) and "://" not in name
     if is_path and n_started() < 2 and not os.path.exists(name): check_readable(name)
     return name
 
@@ -786,7 +786,7 @@ def check_option(
     "Raise a ValueError for a name that does not exist, or a text where there should be a number."
     if name not in defaults:
         raise ValueError(f"--set {name}: fit has no such option; it has {', '.join(defaults)}.")
-    is_number = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool)
+    from scvae.likelihoods import is_number
     if is_number(defaults[name]) and not is_number(value):
         raise ValueError(f"--set {name}={value}: give a number, such as {defaults[name]}.")
 

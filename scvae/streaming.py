@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['MATRICES', 'MOST_VALUES', 'BLOCK', 'LEAST_BLOCKS', 'MEMORY', 'A_COUNT', 'encode_in_memory', 'new_rows', 'numbered',
            'write_synthetic', 'on_disk', 'lazy', 'is_zarr', 'root_of', 'opened', 'check_shared', 'shared_genes',
-           'Source', 'check_rows', 'told_apart', 'of_one_kind', 'joined_obs', 'joined_tables', 'check_there', 'told_of',
-           'source_of', 'ahead', 'read_to_the_end', 'check_seen', 'cut_to', 'Passing', 'statistics', 'Scratch',
-           'to_scratch', 'Streamed', 'OnDisk', 'as_bytes', 'is_disk', 'paths_of', 'file_names', 'marks_at', 'marks_of',
-           'can_stream', 'check_stream', 'is_small', 'sources', 'streams', 'arguments_of', 'depths_in',
-           'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'load_all', 'hand_over', 'fit_from',
-           'fit', 'encode_blocks', 'with_file', 'encode_file', 'PassingCells', 'load_tables', 'cluster_sample',
-           'sample']
+           'Source', 'check_rows', 'told_apart', 'of_one_kind', 'without_clusters', 'joined_obs', 'joined_tables',
+           'check_there', 'told_of', 'source_of', 'ahead', 'read_to_the_end', 'check_seen', 'cut_to', 'Passing',
+           'statistics', 'Scratch', 'to_scratch', 'Streamed', 'OnDisk', 'as_bytes', 'is_disk', 'paths_of', 'file_names',
+           'marks_at', 'marks_of', 'can_stream', 'check_stream', 'is_small', 'sources', 'streams', 'arguments_of',
+           'depths_in', 'prepare_streamed', 'scratch_folder', 'fit_streamed', 'read_whole', 'load_all', 'hand_over',
+           'fit_from', 'fit', 'encode_blocks', 'with_file', 'encode_file', 'PassingCells', 'load_tables',
+           'cluster_sample', 'sample']
 
 # %% ../nbs/22_streaming.ipynb #67c06059
 import inspect, os, re, reprlib, tempfile, warnings
@@ -225,6 +225,15 @@ def of_one_kind(
     text = lambda x: str(int(x)) if whole(x) else str(x)
     return column.astype(object).map(text, na_action="ignore").astype("category")
 
+# %% ../nbs/22_streaming.ipynb #dde6137a
+def without_clusters(
+    adata,  # cells of a file
+) -> pd.DataFrame:
+    "Their table, without clusters of an earlier fit, if the file notes that they are ours."
+    added = np.ravel(np.asarray(noted(adata).get("added", ()), dtype=object))
+    ours = "obs/scvae" in map(str, added)
+    return adata.obs.drop(columns="scvae", errors="ignore") if ours else adata.obs
+
 # %% ../nbs/22_streaming.ipynb #781a492f
 def joined_obs(
     names,   # of the files
@@ -233,7 +242,7 @@ def joined_obs(
     "The table of all cells, with the columns of all; of which file each is, stands in one more."
     if len(cells) == 1: return cells[0].obs
     label = None if any("file" in a.obs for a in cells) else "file"
-    tables = [AnnData(obs=a.obs) for a in cells]
+    tables = [AnnData(obs=without_clusters(a)) for a in cells]
     obs = ad.concat(tables, join="outer", label=label, keys=told_apart(names)).obs
     for name in obs: obs[name] = of_one_kind(obs[name])
     return obs

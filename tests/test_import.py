@@ -22,7 +22,7 @@ finally: print("torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("line", ["fit --help", "encode --help", "fit none.h5ad", "data none.zarr",
+@pytest.mark.parametrize("line", ["fit --help", "encode --help", "fit none.h5ad", "data none.loom",
                                   "encode RUN none.h5ad -o new.h5ad", "fit a.h5ad none.h5ad"])
 def test_help_and_mistyped_names_do_not_wait_for_torch(tmp_path, line):
     (tmp_path/"a.h5ad").write_bytes(b"")

@@ -104,6 +104,20 @@ def test_files_that_disagree_on_a_column_are_joined(path, tmp_path, flag):
         scvae.fit(files, stream=flag, batch_key="age", **QUICK)
 
 
+@pytest.mark.parametrize("flag", ["--stream", "--no-stream"])
+def test_cells_of_an_earlier_run_are_joined_with_others(path, tmp_path, flag):
+    run, both = tmp_path/"run", tmp_path/"both"
+    for line in [path, "-o", run, "--no-stream"], [path, run/"adata.h5ad", "-o", both, flag]:
+        code, said = called("fit", *line, "--no-report", *QUICKLY)
+        assert code == 0, said
+    assert scvae.load(both/"adata.h5ad").obs["scvae"].notna().all()
+    mine = scvae.load(path)
+    mine.obs["scvae"] = "mine"
+    mine.write_h5ad(tmp_path/"mine.h5ad")
+    code, said = called("fit", path, tmp_path/"mine.h5ad", "-o", tmp_path/"no", *QUICKLY)
+    assert code == 2 and "has 'scvae' in obs, which scvae did not write" in said
+
+
 @pytest.mark.parametrize("flag", [True, False])
 @pytest.mark.parametrize("change", [
     lambda a: a.X.data.__setitem__(7, .5), lambda a: a.X.data.__setitem__(7, np.nan),
