@@ -288,11 +288,16 @@ def umap(
     Z,               # cells x dimensions
     random_state=0,  # seed of the layout; a seeded layout runs on one core
 ) -> np.ndarray:     # cells x 2
-    "UMAP coordinates of `Z`: 15 neighbours, minimum distance 0.3"
-    from umap import UMAP  # here, because it takes seconds to import
-    Z, seed, k = check_rep(Z), small_seed(random_state), min(15, len(Z) - 1)
-    if k < 3: return np.eye(len(Z), 2, dtype=np.float32)  # up to three cells: corners of a triangle
-    return UMAP(n_neighbors=k, min_dist=.3, random_state=seed, n_jobs=1).fit_transform(Z)
+    "UMAP coordinates of `Z`: its `neighbor_graph` laid out by scanpy, minimum distance 0.3"
+    import scanpy as sc, anndata as ad  # here, because they take seconds to import
+    Z, seed = check_rep(Z), small_seed(random_state)
+    if len(Z) < 4: return np.eye(len(Z), 2, dtype=np.float32)  # corners of a triangle
+    noted = {"neighbors": {"params": {"method": "umap", "use_rep": "Z"}}}
+    cells = pd.DataFrame(index=np.arange(len(Z)).astype(str))
+    graph = {"connectivities": neighbor_graph(Z, seed)}
+    a = ad.AnnData(obs=cells, obsm={"Z": Z}, obsp=graph, uns=noted)
+    sc.tl.umap(a, min_dist=.3, random_state=seed)
+    return a.obsm["X_umap"]
 
 # %% ../nbs/07_metrics.ipynb #0c163ca9
 def _spread(xy, size, longest=20):
