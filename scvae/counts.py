@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'MOST_COUNTED', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored',
-           'Digest', 'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_copied', 'become_own',
-           'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks', 'check_counts',
-           'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
+           'Digest', 'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_adata', 'check_copied',
+           'become_own', 'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks',
+           'check_counts', 'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, shlex, warnings
@@ -310,11 +310,22 @@ def is_stepped(
     steps = isinstance(genes, slice) and genes.step not in (None, 1)
     return adata.is_view and steps and not isinstance(rows, slice)
 
+# %% ../nbs/81_counts.ipynb #d17c88fd
+def check_adata(
+    adata,   # what somebody gives as cells
+):
+    "Raise a `TypeError` that says how cells are given."
+    if isinstance(adata, AnnData) or hasattr(adata, "is_view"): return
+    todo = "wrap a matrix in anndata.AnnData(X)"
+    if isinstance(adata, (str, Path)): todo = f"call scvae.load({str(adata)!r}) first"
+    raise TypeError(f"cells come as an AnnData, not as {type(adata).__name__}: {todo}.")
+
 # %% ../nbs/81_counts.ipynb #c5aa37fb
 def check_copied(
     adata,   # cells that something is to be written to, which makes a copy of a view
 ):
-    "Raise a ValueError for a view that cannot become a copy."
+    "Raise a ValueError for a view that cannot become a copy, a TypeError for what are no cells."
+    check_adata(adata)
     if is_stepped(adata): raise ValueError(
         "adata is a view of some cells and of genes at a step, which scipy cannot copy: "
         "call adata = adata[:, np.arange(adata.n_vars)].copy() first.")
@@ -562,14 +573,6 @@ def _checked_csr(place, adata, round):
     for _ in blocks: pass
     return _rounded(X)
 
-# %% ../nbs/81_counts.ipynb #4e5659a9
-def _check_cells(adata):
-    "Raise a `TypeError` that says how cells are given."
-    if isinstance(adata, AnnData): return
-    todo = "wrap a matrix in anndata.AnnData(X)"
-    if isinstance(adata, (str, Path)): todo = f"call scvae.load({adata!r}) first"
-    raise TypeError(f"cells come as an AnnData, not as {type(adata).__name__}: {todo}.")
-
 # %% ../nbs/81_counts.ipynb #fd16c9ab
 def counts_of(
     adata,        # cells
@@ -577,7 +580,7 @@ def counts_of(
     round=False,  # whether to round counts with fractions, as of alevin or SoupX
 ) -> AnnData:     # the same cells, with checked counts as CSR in X; with the genes of raw for "raw"
     "The cells with their counts in `X`, once it is certain that they are counts."
-    _check_cells(adata)
+    check_adata(adata)
     place = _place(adata, layer, round)
     X = _checked_csr(place, adata, round)
     with warnings.catch_warnings():  # anndata said this when adata was made

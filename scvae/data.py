@@ -13,7 +13,8 @@ from scipy import sparse
 from .docments import document
 
 # %% ../nbs/00_data.ipynb #da91e19d
-from .counts import as_csr, check_counts, data_sha256, noted_labels
+from .counts import as_csr, check_adata, check_counts, data_sha256, noted_labels
+from .files import alike, as_name, as_path, not_there
 from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_islets_mouse,
                            load_cbmc, load_pbmc68k, load_zeisel, load_zeisel4k, new_adata,
                            read_cells)
@@ -47,6 +48,7 @@ def describe(
     label=None,  # column of obs to group by; None: the first of uns["scvae"]["labels"], if any
 ):  # DataFrame, a row for each group and one for all cells
     "Cells, median depth, median number of genes seen, and share of zeros."
+    check_adata(adata)
     if label is None: label = next(iter(noted_labels(adata)), None)
     cells, rows = _cell_table(adata), {}
     if label is not None:
@@ -176,6 +178,7 @@ def _use_label(adata, label, name):
 
 def _unknown(name, data_dir):
     "A sentence for a name that stands for nothing."
+    if os.path.dirname(name) and alike(as_path(name)): return not_there(as_path(name))
     return (f"there is no dataset {name!r}: use {', '.join(DATASETS)}, a path that ends in "
             f"{', '.join(READERS)}, a folder as Cell Ranger or another pipeline writes it, "
             f"or put {name}.h5ad into {cache_dir(data_dir)}")
@@ -187,7 +190,7 @@ def load(
     label=None,       # column of obs that holds types; None: those that are known
 ):  # AnnData: counts in `X` (CSR float32), labels in `obs`, origin in `uns['scvae']`
     "Load a dataset or a file as an AnnData."
-    name = os.fspath(name)
+    name = as_name(name)
     path = find_cells(name, data_dir)
     if name in DATASETS: adata = DATASETS[name][0](data_dir)
     elif path is not None: adata = read_cells(path)

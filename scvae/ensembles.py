@@ -20,7 +20,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
 from .clustering import RESOLUTION, by_size, cluster, small_seed
-from .counts import become_own
+from .counts import become_own, check_adata
 from .docments import document
 from .fitting import fit
 from .likelihoods import is_whole
@@ -398,6 +398,7 @@ def consensus(
     **options,          # of `fit`, for all runs: n_top_genes, epochs, ...; none with use_rep
 ):                      # None, or with `copy` the AnnData
     "Train several runs and combine them into one clustering, with the stability of each cell."
+    check_adata(adata)
     seeds = seeds_of(seeds)
     check_combining(method, n_clusters, adata.n_obs)
     check_runs(adata, seeds, use_rep, options)

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from .checkpoints import (Stop, adam_arrays, as_arrays, check_free, checkpoint_of,
                                copy_under, keeping, machine, noted, restore_adam, say, sha256_of,
                                under)
+from .counts import check_adata
 from .docments import document, patch
 from .fitting import determining, finish_fit, fit, load_model, options_from, prepare_fit
 from .likelihoods import Gaussian, build_net, is_whole
@@ -324,6 +325,7 @@ def fit_many(
     **options,     # of `fit`
 ) -> list:         # an SCVAE for each seed; with several betas, those of the first beta come first
     "Train a model for each seed, many at once."
+    check_adata(adata)
     if "random_state" in options or betas is not None and "beta" in options:
         raise TypeError("fit_many takes seeds, not random_state, and either betas or beta.")
     check_alone("fit_many")

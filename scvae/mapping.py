@@ -25,7 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .clustering import check_rep
-from .counts import become_own, check_copied, counts_of
+from .counts import become_own, check_adata, check_copied, counts_of
 from .docments import document, patch
 from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
@@ -141,6 +141,7 @@ def latents_in(
     name,     # what the cells are called
 ) -> np.ndarray:  # n_cells x n_latent
     "The latents of cells; a KeyError that names what there is instead."
+    check_adata(adata)
     if use_rep in adata.obsm: return check_rep(adata.obsm[use_rep])
     raise KeyError(f"{name}.obsm has no {use_rep!r}: it has {', '.join(adata.obsm) or 'none'}; "
                    "vae.map makes latents.")
@@ -202,6 +203,7 @@ def new_batches(
     query,  # AnnData
 ) -> list:
     "The batches that a model does not know; a ValueError where there is nothing to adapt."
+    check_adata(query)
     key = vae.settings["batch_key"]
     if key is None: raise ValueError(
         "the model was fitted without batches, so it cannot be adapted to a new one: "
@@ -634,6 +636,7 @@ def labels_in(
     label,      # column of obs
 ) -> tuple:     # the type of each cell that has one, str; which cells these are
     "The types to learn."
+    check_adata(reference)
     some = known_types(reference, label)
     labels = reference.obs[label][some].astype(str).to_numpy(dtype=str)
     check_types(labels, label)

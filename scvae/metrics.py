@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from .clustering import (MOST_CLUSTERED, check_clusterer, check_rep, cluster, neighbor_graph,
                               small_seed)
 from .colors import UNLABELLED_COLOR, as_figure_text, listed, styled, type_colors
-from .counts import noted_labels
+from .counts import check_adata, noted_labels
 from .docments import document
 
 # %% ../nbs/07_metrics.ipynb #38601b7b
@@ -142,9 +142,10 @@ def _label_columns(adata, label):
 # %% ../nbs/07_metrics.ipynb #f1b522ae
 def _check_scorable(adata, use_rep):
     "Raise an error for what is no AnnData, or has no such representation"
-    if not hasattr(adata, "obsm"):
-        raise TypeError(f"score takes an AnnData, not a {type(adata).__name__}; "
-                        "use score_latent(Z, labels) for a matrix.")
+    if hasattr(adata, "shape") and not hasattr(adata, "obsm"): raise TypeError(
+        f"score takes an AnnData, not a {type(adata).__name__}; "
+        "use score_latent(Z, labels) for a matrix.")
+    check_adata(adata)
     if use_rep not in adata.obsm:
         raise KeyError(f"adata.obsm has no {use_rep!r}; it has {list(adata.obsm)}: "
                        "call scvae.fit(adata) first, or name another with use_rep=.")

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed
 from .colors import matched_colors, styled, type_colors
-from .counts import become_own, check_copied, counts_of, noted
+from .counts import become_own, check_adata, check_copied, counts_of, noted
 from .docments import document
 from .matching import align
 from .metrics import MOST_NAMED, dot_size, largest_groups, plot_umap, umap
@@ -67,6 +67,7 @@ def representation(
     use_rep,  # key of obsm
 ) -> np.ndarray:  # cells x dimensions
     "A representation of the cells"
+    check_adata(adata)
     if use_rep not in adata.obsm:
         raise KeyError(f"adata.obsm has no {use_rep!r}: it has {listed(adata.obsm)}; "
                        "scvae.fit(adata) writes X_scvae.")
@@ -95,6 +96,7 @@ def column(
     name,   # of obs
 ) -> pd.Series:
     "A column of obs"
+    check_adata(adata)
     if name not in adata.obs:
         raise KeyError(f"adata.obs has no column {name!r}: it has {listed(adata.obs)}.")
     return adata.obs[name]
@@ -339,6 +341,7 @@ def plot_generated(
     random_state=0,  # seed of the draws, and of which real cells are shown
 ):  # the axes
     "Cells from the prior beside real ones, on the principal components of the real ones"
+    check_adata(adata)
     n, rng = min(n_cells, adata.n_obs), np.random.default_rng(random_state)
     shown = adata[np.sort(rng.choice(adata.n_obs, n, replace=False))]
     made = vae.generate(n, random_state=random_state)

@@ -34,7 +34,7 @@ from .counts import (Digest, become_own, check_copied, checked_blocks, gene_name
                           noted, noted_labels, place_of)
 from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
-from .files import FULL, as_path, check_readable, writing
+from .files import FULL, as_name, as_path, check_readable, writing
 from .fitting import (SCVAE, as_json, check_cells, check_settings, depths_of, determining,
                            finish_fit, n_places, options_from, remembered, settings_from,
                            warn_cells, with_found)
@@ -616,7 +616,7 @@ def paths_of(
     "The files that are meant."
     names = cells if isinstance(cells, (list, tuple)) else [cells]
     if not names: raise ValueError("no file was given: name one, or several.")
-    return [find_cells(os.fspath(name)) for name in names]
+    return [find_cells(as_name(name)) for name in names]
 
 # %% ../nbs/22_streaming.ipynb #7fdfcc9d
 def file_names(
@@ -923,7 +923,7 @@ def load_tables(
     cells,     # as for `load`
 ) -> AnnData:  # without counts, where the file allows it
     "Cells with what is known of each and where they lie; counts stay in the file."
-    path = find_cells(os.fspath(cells))
+    path = find_cells(as_name(cells))
     if not can_stream(path): return load(cells)
     parts = tuple(part for part in MATRICES if part != "/obsm")
     with explained(path, "a file of cells"), root_of(path, parts) as root:

@@ -301,6 +301,8 @@ BAD = [  # what, cells, call, error, what its sentence says
     ("one cell", lambda: cells(1), fit, ValueError, ["1 cell", "at least 2"]),
     ("a matrix", lambda: cells().X, fit, TypeError, ["AnnData", "csr_matrix"]),
     ("a path", lambda: "my.h5ad", fit, FileNotFoundError, ["there is no file my.h5ad"]),
+    ("no files", lambda: [], fit, ValueError, ["no file was given"]),
+    ("several in memory", lambda: [cells(), cells()], fit, TypeError, ["anndata.concat"]),
     ("layer", cells, lambda a: fit(a, layer="raw"), KeyError, ["no layer 'raw'"]),
     (
         "batch_key",
@@ -434,6 +436,42 @@ BAD_CELLS = [
 def test_a_model_refuses_cells(method, make, error, said, vae):
     with warnings.catch_warnings(action="ignore"):
         refuses(error, said, getattr(vae, method), make())
+
+
+def of_fitted(vae):
+    "Cells that were fitted, of two batches, with types."
+    adata = cells()
+    adata.obsm["X_scvae"] = vae.encode(adata)
+    return adata
+
+
+ENTRIES = {
+    "fit_many": lambda vae, x: scvae.fit_many(x, 2),
+    "consensus": lambda vae, x: scvae.consensus(x),
+    "score": lambda vae, x: scvae.score(x),
+    "describe": lambda vae, x: scvae.data.describe(x),
+    "transfer to": lambda vae, x: scvae.transfer(of_fitted(vae), x, "type"),
+    "transfer from": lambda vae, x: scvae.transfer(x, of_fitted(vae), "type"),
+    "map": lambda vae, x: vae.map(x),
+    "map beside": lambda vae, x: vae.map(of_fitted(vae), reference=x),
+    "adapt": lambda vae, x: vae.adapt(x),
+    "components": lambda vae, x: vae.components(x),
+    "differential_expression": lambda vae, x: vae.differential_expression(x, "type"),
+    "normalized_expression": lambda vae, x: vae.normalized_expression(x),
+    "generate_like": lambda vae, x: vae.generate_like(x, 3),
+    "cluster_cells": lambda vae, x: scvae.plots.cluster_cells(x),
+    "plot_cells": lambda vae, x: scvae.plots.plot_cells(x),
+    "plot_generated": lambda vae, x: scvae.plots.plot_generated(vae, x),
+    "top_genes": lambda vae, x: scvae.plots.top_genes(x, "type"),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_is_no_anndata_is_told_so(entry, vae):
+    for x in ("my.h5ad", None, cells().to_df(), cells().X, [cells()]):
+        if entry == "map beside" and x is None: continue  # there it means: beside none
+        with pytest.raises(TypeError, match="AnnData, not") as found: ENTRIES[entry](vae, x)
+        assert isinstance(x, str) is ("scvae.load('my.h5ad')" in str(found.value)), found.value
 
 
 # ---------------------------------------------------------------- matrices that point outside
