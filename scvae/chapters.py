@@ -26,12 +26,14 @@ def notebooks() -> dict:  # name -> path
 
 # %% ../nbs/18_chapters.ipynb #46f62c14
 def find_notebook(
-    name,    # of a chapter, or the path of a notebook
+    name,    # of a chapter, with its number or without, or the path of a notebook
 ) -> Path:
-    "Where a notebook is."
+    "Where a notebook is. Its number says where it stands, and may have changed."
     path, found = as_path(name), notebooks()
     if path.suffix == ".ipynb" and path.exists(): return path
-    if path.stem in found: return found[path.stem]
+    topic = lambda stem: stem.lstrip("0123456789_")
+    for stem in found:
+        if topic(stem) == topic(path.stem): return found[stem]
     raise ValueError(f"there is no notebook {name!r}: choose from {', '.join(found)}, "
                      "or give the path of one.")
 
