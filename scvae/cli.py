@@ -1376,6 +1376,8 @@ def run_fit(
     wanted,  # Wanted
 ) -> tuple:  # what came out, and the exit code
     "Fit, write and report into a folder; whose place is taken meanwhile, lands beside it."
+    from scvae.clustering import check_resolution
+    check_resolution(wanted.resolution)
     if wanted.update: check_update(wanted.cells)
     started, out = time.perf_counter(), wanted.out
     check_known(out, "model/model.json", "the folder of a run")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'MOST_COUNTED', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored',
-           'Digest', 'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_adata', 'check_copied',
-           'become_own', 'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts', 'checked_blocks',
-           'check_counts', 'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
+           'Digest', 'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_adata', 'has',
+           'check_copied', 'become_own', 'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts',
+           'checked_blocks', 'check_counts', 'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, shlex, warnings
@@ -319,6 +319,15 @@ def check_adata(
     todo = "wrap a matrix in anndata.AnnData(X)"
     if isinstance(adata, (str, Path)): todo = f"call scvae.load({str(adata)!r}) first"
     raise TypeError(f"cells come as an AnnData, not as {type(adata).__name__}: {todo}.")
+
+# %% ../nbs/81_counts.ipynb #9efe67ea
+def has(
+    table,   # obs, obsm, or whatever of cells goes by names
+    name,    # what somebody gives as a name
+) -> bool:
+    "Whether there is one of this name; what cannot be a name, such as a list, is none."
+    try: return name in table
+    except TypeError: return False
 
 # %% ../nbs/81_counts.ipynb #c5aa37fb
 def check_copied(

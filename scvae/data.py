@@ -13,7 +13,7 @@ from scipy import sparse
 from .docments import document
 
 # %% ../nbs/00_data.ipynb #da91e19d
-from .counts import as_csr, check_adata, check_counts, data_sha256, noted_labels
+from .counts import as_csr, check_adata, check_counts, data_sha256, has, noted_labels
 from .files import alike, as_name, as_path, not_there
 from .sources import (READERS, cache_dir, find_cells, load_baron, load_baron_islets_mouse,
                            load_cbmc, load_pbmc68k, load_zeisel, load_zeisel4k, new_adata,
@@ -39,7 +39,7 @@ def check_column(
     name,    # what the cells are called
 ):
     "Raise a `KeyError` that names the columns there are."
-    if column in adata.obs: return
+    if has(adata.obs, column): return
     raise KeyError(f"{name} has no obs column {column!r}: it has {', '.join(adata.obs) or 'none'}")
 
 # %% ../nbs/00_data.ipynb #0a66a709

@@ -19,8 +19,8 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
-from .clustering import RESOLUTION, by_size, cluster, small_seed
-from .counts import become_own, check_adata
+from .clustering import RESOLUTION, by_size, check_resolution, cluster, small_seed
+from .counts import become_own, check_adata, has
 from .docments import document
 from .fitting import fit
 from .likelihoods import is_whole
@@ -330,8 +330,10 @@ def check_runs(
     options,  # of `fit`; none with use_rep
 ):
     "Raise an error, before anything is trained, unless there are two runs to combine."
+    check_adata(adata)
     check_options(options, use_rep)
-    if use_rep is not None and (missing := [r for r in use_rep if r not in adata.obsm]):
+    if isinstance(use_rep, str): use_rep = [use_rep]
+    if use_rep is not None and (missing := [r for r in use_rep if not has(adata.obsm, r)]):
         raise KeyError(f"adata.obsm has no {missing[0]!r}; it has {list(adata.obsm)}.")
     if len(set(seeds if use_rep is None else use_rep)) < 2:
         raise ValueError("A consensus needs at least two runs: give more seeds or use_rep.")
@@ -398,10 +400,10 @@ def consensus(
     **options,          # of `fit`, for all runs: n_top_genes, epochs, ...; none with use_rep
 ):                      # None, or with `copy` the AnnData
     "Train several runs and combine them into one clustering, with the stability of each cell."
-    check_adata(adata)
     seeds = seeds_of(seeds)
-    check_combining(method, n_clusters, adata.n_obs)
     check_runs(adata, seeds, use_rep, options)
+    check_combining(method, n_clusters, adata.n_obs)
+    check_resolution(resolution)
     if copy: adata = adata.copy()
     runs = latents_by_run(adata, seeds, use_rep, progress, options)
     clusterer = clusterer or ("kmeans" if n_clusters else "leiden")

@@ -25,7 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .clustering import check_rep
-from .counts import become_own, check_adata, check_copied, counts_of
+from .counts import become_own, check_adata, check_copied, counts_of, has
 from .docments import document, patch
 from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
@@ -142,7 +142,7 @@ def latents_in(
 ) -> np.ndarray:  # n_cells x n_latent
     "The latents of cells; a KeyError that names what there is instead."
     check_adata(adata)
-    if use_rep in adata.obsm: return check_rep(adata.obsm[use_rep])
+    if has(adata.obsm, use_rep): return check_rep(adata.obsm[use_rep])
     raise KeyError(f"{name}.obsm has no {use_rep!r}: it has {', '.join(adata.obsm) or 'none'}; "
                    "vae.map makes latents.")
 
@@ -606,7 +606,7 @@ def known_types(
 ) -> np.ndarray:  # bool: which cells to learn from
     "The cells of the reference whose type can be learned."
     columns = ", ".join(str(c) for c in reference.obs) or "none"
-    if label not in reference.obs: raise KeyError(
+    if not has(reference.obs, label): raise KeyError(
         f"reference.obs has no column {label!r}: it has {columns}.")
     values = reference.obs[label].astype(object)
     missing = values.isna().to_numpy()

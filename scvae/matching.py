@@ -250,6 +250,8 @@ def batch_values(
     if not columns: raise ValueError(
         f"batch_key={batch_key!r} names no column: give one of adata.obs, or None.")
     for column in columns: check_told(adata, column)
+    if len(set(columns)) < len(columns): raise ValueError(
+        f"batch_key={batch_key!r} names a column twice: give each once.")
     return batch_names(adata.obs, batch_key)
 
 # %% ../nbs/10_matching.ipynb #ad9bb8d6

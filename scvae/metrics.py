@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from .clustering import (MOST_CLUSTERED, check_clusterer, check_rep, cluster, neighbor_graph,
                               small_seed)
 from .colors import UNLABELLED_COLOR, as_figure_text, listed, styled, type_colors
-from .counts import check_adata, noted_labels
+from .counts import check_adata, has, noted_labels
 from .docments import document
 
 # %% ../nbs/07_metrics.ipynb #38601b7b
@@ -130,12 +130,12 @@ def score_latent(
 def _label_columns(adata, label):
     "The names of the label columns, of which all exist"
     if label is None: label = noted_labels(adata)
-    label = [label] if isinstance(label, str) else list(label)
+    label = list(label) if np.iterable(label) and not isinstance(label, str) else [label]
     if not label:
         raise ValueError("No label column is named; pass label=, one or several of "
                          f"{list(adata.obs)}.")
     for l in label:
-        if l not in adata.obs:
+        if not has(adata.obs, l):
             raise KeyError(f"adata.obs has no column {l!r}; it has {list(adata.obs)}.")
     return label
 
@@ -146,7 +146,7 @@ def _check_scorable(adata, use_rep):
         f"score takes an AnnData, not a {type(adata).__name__}; "
         "use score_latent(Z, labels) for a matrix.")
     check_adata(adata)
-    if use_rep not in adata.obsm:
+    if not has(adata.obsm, use_rep):
         raise KeyError(f"adata.obsm has no {use_rep!r}; it has {list(adata.obsm)}: "
                        "call scvae.fit(adata) first, or name another with use_rep=.")
 

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, cluster
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed
 from .colors import matched_colors, styled, type_colors
-from .counts import become_own, check_adata, check_copied, counts_of, noted
+from .counts import become_own, check_adata, check_copied, counts_of, has, noted
 from .docments import document
 from .matching import align
 from .metrics import MOST_NAMED, dot_size, largest_groups, plot_umap, umap
@@ -68,7 +68,7 @@ def representation(
 ) -> np.ndarray:  # cells x dimensions
     "A representation of the cells"
     check_adata(adata)
-    if use_rep not in adata.obsm:
+    if not has(adata.obsm, use_rep):
         raise KeyError(f"adata.obsm has no {use_rep!r}: it has {listed(adata.obsm)}; "
                        "scvae.fit(adata) writes X_scvae.")
     return adata.obsm[use_rep]
@@ -97,7 +97,7 @@ def column(
 ) -> pd.Series:
     "A column of obs"
     check_adata(adata)
-    if name not in adata.obs:
+    if not has(adata.obs, name):
         raise KeyError(f"adata.obs has no column {name!r}: it has {listed(adata.obs)}.")
     return adata.obs[name]
 

@@ -3,6 +3,7 @@
 Whatever holds counts, in whatever form, gives the same latents."""
 
 import contextlib, gzip, json, os, shutil, subprocess, sys, tempfile, warnings
+from functools import partial
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, pytest, scanpy as sc
 from scipy import sparse
@@ -472,6 +473,34 @@ def test_what_is_no_anndata_is_told_so(entry, vae):
         if entry == "map beside" and x is None: continue  # there it means: beside none
         with pytest.raises(TypeError, match="AnnData, not") as found: ENTRIES[entry](vae, x)
         assert isinstance(x, str) is ("scvae.load('my.h5ad')" in str(found.value)), found.value
+
+
+NAMES = {  # takes the name of a column of obs, or of a place in obsm
+    "score": lambda a, vae, x: scvae.score(a, label=[x]),
+    "score use_rep": lambda a, vae, x: scvae.score(a, "type", use_rep=x),
+    "describe": lambda a, vae, x: scvae.data.describe(a, label=x),
+    "transfer": lambda a, vae, x: scvae.transfer(a, a.copy(), x),
+    "transfer use_rep": lambda a, vae, x: scvae.transfer(a, a.copy(), "type", use_rep=x),
+    "differential_expression": lambda a, vae, x: vae.differential_expression(a, x),
+    "consensus": lambda a, vae, x: scvae.consensus(a, use_rep=[x, "X_scvae"]),
+    "cluster_cells": lambda a, vae, x: scvae.plots.cluster_cells(a, use_rep=x),
+    "plot_sizes": lambda a, vae, x: scvae.plots.plot_sizes(a, x),
+    "top_genes": lambda a, vae, x: scvae.plots.top_genes(a, x),
+    "fit": lambda a, vae, x: scvae.fit(a, batch_key=[x], **QUICK),
+}
+
+
+@pytest.mark.parametrize("taker", NAMES)
+def test_what_is_no_name_is_named(taker, vae):
+    for x in (3, True, "absent", ["type"]):
+        refuses((KeyError, ValueError), [repr(x)], NAMES[taker], of_fitted(vae), vae, x)
+
+
+@pytest.mark.parametrize("resolution", [-1, float("nan"), float("inf"), "1", None])
+def test_no_resolution_is_refused_before_work(resolution, vae, monkeypatch):
+    monkeypatch.setattr("scvae.ensembles.fit", None)
+    for call in (scvae.plots.cluster_cells, scvae.consensus):
+        refuses(ValueError, ["resolution is"], partial(call, resolution=resolution), of_fitted(vae))
 
 
 # ---------------------------------------------------------------- matrices that point outside
