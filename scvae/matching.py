@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'SHRINKAGE', 'EVENNESS', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
-           'repeated', 'check_names', 'check_absent', 'reordered', 'check_empty', 'without_version', 'place_of',
-           'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align', 'columns_of',
-           'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'as_known', 'one_hot',
-           'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of',
-           'evened', 'first_centres', 'find_overlap', 'unshared']
+           'repeated', 'check_names', 'ask_why', 'check_absent', 'reordered', 'check_empty', 'without_version',
+           'place_of', 'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align',
+           'columns_of', 'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'as_known',
+           'one_hot', 'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks',
+           'n_clusters_of', 'evened', 'first_centres', 'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -43,6 +43,19 @@ def check_names(
         "call adata.var_names_make_unique() first.")
 
 # %% ../nbs/10_matching.ipynb #7b74780a
+def ask_why(
+    share,   # of the model's genes that are there
+    wanted,  # names of the genes of the fit
+    names,   # names of the genes of new cells
+) -> str:
+    "A question, or advice, where too many genes are absent."
+    if share > .1: return ("names match, so some genes were left out: give all that were measured, "
+                           "or fit on the genes that both have.")
+    return ("is it the same species, and are the gene names of the same kind "
+            f"(the model has {wanted[0]!r}, adata {names[0]!r}, "
+            "and no column of adata.var matches)?")
+
+# %% ../nbs/10_matching.ipynb #268d0b34
 def check_absent(
     absent,  # which of the model's genes are absent, bool
     least,   # share of them that must be there
@@ -50,11 +63,10 @@ def check_absent(
     names,   # names of the genes of new cells
 ):
     "Raise a ValueError where too many genes are absent; warn where some are."
-    n = (~absent).sum()
-    if 1 - absent.mean() < least: raise ValueError(
+    n, share = (~absent).sum(), 1 - absent.mean()
+    if share < least: raise ValueError(
         f"adata has {n} of the {len(absent)} genes of the model, fewer than {least:.0%}: "
-        "is it the same species, and are the gene names of the same kind "
-        f"(the model has {wanted[0]!r}, adata {names[0]!r}, and no column of adata.var matches)?")
+        f"{ask_why(share, wanted, names)}")
     if n < len(absent): warnings.warn(
         f"{absent.sum()} of the {len(absent)} genes of the model are not in adata; they are taken "
         "to be at their mean.", stacklevel=5)
