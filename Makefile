@@ -30,9 +30,10 @@ faults: .venv/ready
 		--out "$(or $(FAULTS_OUT),runs/faults.csv)" $(if $(SHARE),--share $(SHARE))
 
 # Every notebook, and the tests beside them; test-all has those too that kill, fill disks and start many processes.
+# Two at a time, each on one thread: threads that share cores with others wait for each other.
 test test-all: .venv/ready
 	@$(STRICT) OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(if $(filter test-all,$@),-m "") tests
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal $(if $(filter test-all,$@),-m "") tests
 
 lab: .venv/ready
 	@MATPLOTLIBRC=$(CURDIR)/scvae/templates/scvae.mplstyle $(BIN)/jupyter lab nbs
