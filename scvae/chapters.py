@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from .colors import as_line, listed
 from .docments import document
-from .files import as_path, atomic, check_readable, needs
+from .files import as_path, atomic, check_readable, needs, not_there
 
 # %% ../nbs/18_chapters.ipynb #c1d59c9a
 def notebooks() -> dict:  # name -> path
@@ -31,6 +31,7 @@ def find_notebook(
     "Where a notebook is. Its number says where it stands, and may have changed."
     path, found = as_path(name), notebooks()
     if path.suffix == ".ipynb" and path.exists(): return path
+    if len(path.parts) > 1: raise FileNotFoundError(not_there(path))
     topic = lambda stem: stem.lstrip("0123456789_")
     for stem in found:
         if topic(stem) == topic(path.stem): return found[stem]

@@ -315,10 +315,10 @@ def check_adata(
     adata,   # what somebody gives as cells
 ):
     "Raise a `TypeError` that says how cells are given."
-    is_mudata = hasattr(adata, "mod")
-    if hasattr(adata, "is_view") and not is_mudata: return   # an AnnData, or what streams as one
+    like_adata, several = hasattr(adata, "is_view"), hasattr(adata, "mod")
+    if like_adata and not several: return   # an AnnData, or what streams as one
     todo = "wrap a matrix in anndata.AnnData(X)"
-    if is_mudata: todo = "give one of its modalities, such as mdata['rna']"
+    if like_adata: todo = "give one of its modalities, such as mdata['rna']"
     if isinstance(adata, (str, Path)): todo = f"call scvae.load({str(adata)!r}) first"
     raise TypeError(f"cells come as an AnnData, not as {type(adata).__name__}: {todo}.")
 

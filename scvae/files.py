@@ -103,7 +103,9 @@ def alike(
     most=3,    # names at most
 ) -> list:     # of names in its folder
     "The files that a mistyped or unfinished path may mean."
-    try: names = [each.name for each in itertools.islice(os.scandir(path.parent), 10_000)]
+    try:
+        with os.scandir(path.parent) as found:
+            names = {each.name for each in itertools.islice(found, 10_000)} - {path.name}
     except OSError: return []
     begun = sorted(name for name in names if name.startswith(path.name))
     return (begun or difflib.get_close_matches(path.name, names, cutoff=.8))[:most]

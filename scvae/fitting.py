@@ -7,23 +7,22 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'PLACE', 'INNER', 
            'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID',
            'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS',
            'Answering', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'embedded_of', 'batch_columns',
-           'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'check_adata', 'n_places', 'check_places',
-           'depth_for', 'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown',
-           'as_expression', 'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle',
-           'from_angle', 'Space', 'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space',
-           'way_back', 'space_beside', 'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new',
-           'random_batches', 'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn',
-           'new_cells', 'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json',
-           'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text',
-           'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes',
-           'space_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
-           'prep_from', 'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options',
-           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
-           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
-           'check_room', 'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes',
-           'axes_of', 'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells',
-           'arguments_again', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
-           'no_attribute']
+           'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'n_places', 'check_places', 'depth_for',
+           'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression',
+           'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle', 'from_angle', 'Space',
+           'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space', 'way_back', 'space_beside',
+           'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches',
+           'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells',
+           'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays',
+           'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options',
+           'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'space_shapes',
+           'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from',
+           'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options', 'options_from',
+           'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
+           'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
+           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of',
+           'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again',
+           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -42,10 +41,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 # %% ../nbs/11_fitting.ipynb #8221d4b3
 from .checkpoints import checkpoint_of
 from .colors import as_line, listed
-from .counts import become_own, check_copied, counts_of, data_sha256, noted
+from .counts import become_own, check_adata, check_copied, counts_of, data_sha256, noted
 from .docments import delegates, document, patch
-from .files import (as_path, atomic, check_known, check_memory, check_readable, load_tensors,
-                         save_tensors)
+from .files import (as_name, as_path, atomic, check_known, check_memory, check_readable,
+                         load_tensors, save_tensors)
 from .likelihoods import (KINDS, build_net, calibrated_variance, check_kinds,
                                is_number, is_whole, make_likelihood, net_shapes)
 from .matching import (Overlap, align, as_known, batch_name, batch_values, columns_of,
@@ -263,13 +262,6 @@ def as_array(
     if torch.is_tensor(x): x = x.detach().cpu().double()
     try: return np.asarray(x)
     except (TypeError, ValueError): return np.array([x], dtype=object)
-
-# %% ../nbs/11_fitting.ipynb #0d6fb87d
-def check_adata(
-    adata,  # what a user gives as cells
-):
-    "Raise an error that says what is wrong with what is no AnnData."
-    if not isinstance(adata, AnnData): counts_of(adata)
 
 # %% ../nbs/11_fitting.ipynb #ee7ded4e
 def n_places(
@@ -1764,7 +1756,7 @@ def cells_for(
     if adata is None and found is None: raise FileNotFoundError(
         f"{path} has no adata.h5ad: give the cells of the fit too, as in rerun(path, adata).")
     from scvae.data import load
-    path = str(found if adata is None else adata)
+    path = as_name(found if adata is None else adata)
     return with_counts(load(path), path)
 
 # %% ../nbs/11_fitting.ipynb #b9cc84e4

@@ -48,7 +48,6 @@ SOLUTIONS = {  # exercise -> the bodies of its gaps, in order
     if abs(apart) <= 2 * error: return "cannot tell"
     return "better" if apart > 0 else "worse" """]}
 each = pytest.mark.parametrize("name", SOLUTIONS)
-TRAINS = pytest.param("4_batches", marks=pytest.mark.slow)   # before its first gap
 
 
 def cells(name):
@@ -80,7 +79,6 @@ def test_every_exercise_has_its_solution():
     assert not [name for name in SOLUTIONS if f"({name}.ipynb)" not in page]
 
 
-@pytest.mark.slow
 @each
 def test_a_solved_exercise_passes_all_checks(name, capsys):
     solutions = iter(SOLUTIONS[name])
@@ -90,7 +88,7 @@ def test_a_solved_exercise_passes_all_checks(name, capsys):
     assert capsys.readouterr().out.count("solved") == n_checks
 
 
-@pytest.mark.parametrize("name", [TRAINS, *sorted(SOLUTIONS.keys() - {"4_batches"})])
+@each
 def test_an_unsolved_exercise_says_whose_turn_it_is(name):
     with pytest.raises(NotImplementedError, match="^Your turn: "):
         run([code for _, code in cells(name)])
