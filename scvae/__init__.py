@@ -11,13 +11,16 @@ __all__ = list(_home)
 
 
 def __getattr__(name):
-    "Import a name's module on first use, so that `import scvae` is fast."
+    "Import a name's module, or a module, on first use, so that `import scvae` is fast."
     from importlib import import_module
+    from importlib.util import find_spec
     if name in _home:
         home = import_module(f"scvae.{_home[name]}")
         if _home[name] in ("fitting", "many", "processes"):
             for more in _methods: import_module(f"scvae.{more}")
         return getattr(home, name)
+    public = name.isidentifier() and not name.startswith("_")
+    if public and find_spec(f"scvae.{name}"): return import_module(f"scvae.{name}")
     raise AttributeError(f"module 'scvae' has no attribute {name!r}")
 
 

@@ -237,7 +237,7 @@ def warn_machine(
     now,  # what this one is
 ):
     "Warn where the result cannot be the same to the last bit."
-    was = {"processes": 1} | was if was else {}  # checkpoints from before do not say how many
+    was = {"processes": 1} | (was or {})  # checkpoints from before do not say how many
     found = differences({"settings": was}, {"settings": {"processes": 1} | (now or {})})
     if found: warnings.warn(
         f"the run goes on on another machine ({'; '.join(found)}): the result will differ "

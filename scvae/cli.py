@@ -1277,7 +1277,7 @@ def outcome(
     from scvae.reports import used_latents
     last, Z = vae.history.iloc[-1], adata.obsm["X_scvae"]
     return dict(
-        cells=adata.n_obs, genes=adata.n_vars, genes_modelled=len(vae.genes),
+        cells=adata.n_obs, genes=len(vae.prep.highly_variable), genes_modelled=len(vae.genes),
         n_latent=vae.settings["n_latent"], epochs=len(vae.history),
         active_latents=int(used_latents(vae, Z).sum()),
         recon=float(last.recon), kl=float(last.kl),

@@ -79,6 +79,7 @@ def styled(
     @wraps(draw)
     def drawn(*args, **kwargs):
         import matplotlib.pyplot as plt
+        plt.draw_if_interactive()   # starts Jupyter's figures: those begun in a style end with it
         with plt.style.context(template("scvae.mplstyle")): return draw(*args, **kwargs)
     return drawn
 

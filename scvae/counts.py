@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['NOISE', 'MOST_COUNTED', 'UNDO', 'FRACTIONS', 'NAMED', 'check_structure', 'count_matrix', 'rows', 'as_csr', 'n_stored',
            'Digest', 'data_sha256', 'count_fault', 'holds_counts', 'Place', 'is_stepped', 'check_adata', 'has',
-           'check_copied', 'become_own', 'places_of', 'what_holds', 'NoCounts', 'place_of', 'find_counts',
-           'checked_blocks', 'check_counts', 'counts_of', 'check_values', 'gene_names', 'noted', 'noted_labels']
+           'check_no_part', 'check_copied', 'become_own', 'places_of', 'what_holds', 'NoCounts', 'place_of',
+           'find_counts', 'checked_blocks', 'check_counts', 'counts_of', 'check_values', 'gene_names', 'noted',
+           'noted_labels']
 
 # %% ../nbs/81_counts.ipynb #4ba7b622
 import hashlib, shlex, warnings
@@ -332,11 +333,21 @@ def has(
     except TypeError: return False
 
 # %% ../nbs/81_counts.ipynb #c5aa37fb
+def check_no_part(
+    adata,   # cells that something is to be written to, or taken out of
+):
+    "Raise a ValueError for a view of a file: it can be read and nothing else."
+    if adata.is_view and adata.isbacked: raise ValueError(
+        "adata is a view of a file, to which nothing can be added and out of which no cells can be "
+        "taken: call adata = adata.to_memory() first.")
+
+# %% ../nbs/81_counts.ipynb #7a5a4714
 def check_copied(
     adata,   # cells that something is to be written to, which makes a copy of a view
 ):
     "Raise a ValueError for a view that cannot become a copy, a TypeError for what are no cells."
     check_adata(adata)
+    check_no_part(adata)
     if is_stepped(adata): raise ValueError(
         "adata is a view of some cells and of genes at a step, which scipy cannot copy: "
         "call adata = adata[:, np.arange(adata.n_vars)].copy() first.")

@@ -6,8 +6,8 @@
 __all__ = ['METHODS', 'TIE', 'check_partitions', 'codes', 'memberships', 'coassociation', 'patterns', 'nearest_pair', 'join',
            'all_merges', 'average_linkage', 'complete_linkage', 'membership_kmeans', 'affinity', 'place_rest',
            'company', 'join_patterns', 'consensus_of_partitions', 'stability', 'run_agreement', 'neighbour_counts',
-           'neighbour_stability', 'combine', 'check_combining', 'check_options', 'check_runs', 'train_latents',
-           'latents_by_run', 'add_consensus', 'consensus', 'plot_stability']
+           'neighbour_stability', 'combine', 'check_number', 'check_combining', 'check_options', 'check_runs',
+           'train_latents', 'latents_by_run', 'add_consensus', 'as_noted', 'consensus', 'plot_stability']
 
 # %% ../nbs/15_ensembles.ipynb #b241a91f
 import matplotlib.pyplot as plt
@@ -19,10 +19,11 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
-from .clustering import RESOLUTION, by_size, check_resolution, cluster, small_seed
+from .clustering import (RESOLUTION, by_size, check_clusterer, check_resolution, cluster,
+                              small_seed)
 from .counts import become_own, check_adata, has
 from .docments import document
-from .fitting import fit
+from .fitting import as_json, fit
 from .likelihoods import is_whole
 from .many import put_back, seeds_of
 
@@ -296,19 +297,32 @@ def combine(
     return by_size(cluster(np.hstack(latents), clusterer, n_clusters, resolution, random_state))
 
 # %% ../nbs/15_ensembles.ipynb #c4f0eae8
-def check_combining(
-    method,      # as in `combine`
+def check_number(
+    clusterer,   # as in `cluster`
     n_clusters,  # as in `consensus`
     n_cells,     # in the data
 ):
-    "Raise a ValueError for a method or a number of clusters that cannot be."
-    methods = (*METHODS, "latents")
-    if method not in methods:
-        raise ValueError(f"There is no method {method!r} to combine runs; use one of {methods}.")
-    if n_clusters is None: return
+    "Raise a ValueError for a number of clusters that cannot be."
+    if n_clusters is None and clusterer == "leiden": return
+    if n_clusters is None: raise ValueError(
+        f"The clusterer {clusterer!r} needs n_clusters; only 'leiden' does without.")
     if not is_whole(n_clusters, 1, n_cells):
         raise ValueError(f"n_clusters is {n_clusters}; with {n_cells} cells "
                          f"it can be 1 to {n_cells}, a whole number.")
+
+# %% ../nbs/15_ensembles.ipynb #3803cad3
+def check_combining(
+    method,      # as in `combine`
+    clusterer,   # as in `cluster`
+    n_clusters,  # as in `consensus`
+    n_cells,     # in the data
+):
+    "Raise a ValueError for a method, a clusterer or a number of clusters that cannot be."
+    methods = (*METHODS, "latents")
+    if method not in methods:
+        raise ValueError(f"There is no method {method!r} to combine runs; use one of {methods}.")
+    check_clusterer(clusterer)
+    check_number(clusterer, n_clusters, n_cells)
 
 # %% ../nbs/15_ensembles.ipynb #3f72887b
 def check_options(
@@ -384,6 +398,14 @@ def add_consensus(
     become_own(adata).uns[f"scvae_{key}"] = about   # only now: all is computed
     for name, column in columns.items(): adata.obs[name] = column
 
+# %% ../nbs/15_ensembles.ipynb #fb9d0f12
+def as_noted(
+    options,  # of `fit`, by name
+) -> dict:
+    "Options as AnnData can hold them: what says how a run is trained, not where or beside what."
+    beside = ("callback", "checkpoint", "resume", "weight", "workers")
+    return as_json({name: value for name, value in options.items() if name not in beside})
+
 # %% ../nbs/15_ensembles.ipynb #9e4858b4
 def consensus(
     adata,              # counts in X
@@ -400,16 +422,15 @@ def consensus(
     **options,          # of `fit`, for all runs: n_top_genes, epochs, ...; none with use_rep
 ):                      # None, or with `copy` the AnnData
     "Train several runs and combine them into one clustering, with the stability of each cell."
-    seeds = seeds_of(seeds)
+    seeds, clusterer = seeds_of(seeds), clusterer or ("kmeans" if n_clusters else "leiden")
     check_runs(adata, seeds, use_rep, options)
-    check_combining(method, n_clusters, adata.n_obs)
+    check_combining(method, clusterer, n_clusters, adata.n_obs)
     check_resolution(resolution)
-    if copy: adata = adata.copy()
+    if copy: adata = adata.to_memory() if adata.isbacked else adata.copy()
     runs = latents_by_run(adata, seeds, use_rep, progress, options)
-    clusterer = clusterer or ("kmeans" if n_clusters else "leiden")
     partitions = [cluster(Z, clusterer, n_clusters, resolution, s) for s, Z in runs.items()]
     found = combine(list(runs.values()), partitions, n_clusters, method, clusterer, resolution)
-    about = dict(method=method, clusterer=clusterer, resolution=resolution) | options
+    about = dict(method=method, clusterer=clusterer, resolution=resolution) | as_noted(options)
     about |= {"seeds": seeds} if use_rep is None else {"use_rep": list(use_rep)}
     add_consensus(adata, key_added, found, partitions, list(runs.values()), about)
     if keep and use_rep is None: adata.obsm.update({f"X_{key_added}_{s}": runs[s] for s in runs})

@@ -19,7 +19,7 @@ from scipy import sparse
 from scipy.stats import false_discovery_control, ttest_ind
 
 # %% ../nbs/21_expression.ipynb #e2dc33da
-from .counts import become_own, counts_of
+from .counts import become_own, check_no_part, counts_of
 from .data import check_column
 from .docments import document, patch
 from .fitting import SCVAE, check_dense, covariates, own_batch, posterior
@@ -133,6 +133,7 @@ def sampled(
     "Cells of two groups, drawn without replacement."
     rows = [rng.permutation(np.flatnonzero(group))[:n] for group in (first, second)]
     rows = np.sort(np.concatenate(rows))
+    check_no_part(adata)
     return Sample(adata[rows], first[rows], *measured(vae, adata[rows], layer))
 
 # %% ../nbs/21_expression.ipynb #7379f9c2
@@ -353,7 +354,8 @@ def scanpy_layout(
     for name, column in ("pts", "non_zeros_proportion1"), ("pts_rest", "non_zeros_proportion2"):
         out[name] = pd.DataFrame({group: table[column] for group, table in tables.items()})
     if params["reference"] != "rest": del out["pts_rest"]
-    return out
+    if not any("/" in name for name in tables): return out
+    return {name: out[name] for name in out if name not in ("pts", "pts_rest")}   # zarr takes no /
 
 # %% ../nbs/21_expression.ipynb #642663a3
 def check_models(

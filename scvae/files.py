@@ -78,7 +78,8 @@ def as_name(
 ) -> str:
     "A name as text; a `TypeError` for what is neither a name nor a path."
     if isinstance(name, (str, os.PathLike)): return os.fspath(name)
-    join = ": join cells in memory by anndata.concat" if hasattr(name, "obs_names") else ""
+    in_memory = ": join cells in memory by anndata.concat, or write them to a file"
+    join = in_memory * hasattr(name, "obs_names")
     raise TypeError(f"a path or a name is expected here, not {type(name).__name__}{join}.")
 
 # %% ../nbs/80_files.ipynb #e312fd61

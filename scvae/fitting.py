@@ -20,9 +20,10 @@ __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'PLACE', 'INNER', 
            'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options', 'options_from',
            'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
            'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
-           'mixed', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes', 'axes_of',
-           'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells', 'arguments_again',
-           'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun', 'no_attribute']
+           'mixed', 'note_fit', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes',
+           'axes_of', 'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells',
+           'arguments_again', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
+           'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
 import difflib, hashlib, json, os, platform, reprlib, warnings
@@ -332,7 +333,7 @@ def genes_among(
 ) -> np.ndarray:  # their places among the genes of the model
     "Where genes are in a model; a ValueError for those that it does not have."
     if names is None: return np.arange(len(vae.genes))
-    names = np.atleast_1d(np.asarray(names, dtype=object)).astype(str)
+    names = np.array([names] if np.isscalar(names) else list(names), dtype=object).astype(str)
     place = pd.Series(np.arange(len(vae.genes)), vae.genes.astype(str))
     place = place[~place.index.duplicated()].reindex(names)
     lost = names[place.isna().to_numpy()]
@@ -1539,9 +1540,6 @@ def with_found(
     adata,     # cells
 ) -> dict:
     "Settings, with the batches that the cells have, and what the fit runs on."
-    if adata.is_view and adata.isbacked: raise ValueError(
-        "adata is a view of a file, to which the latents cannot be added: "
-        "call adata = adata.to_memory() first.")
     check_copied(adata)
     hidden = np.atleast_1d(settings["hidden"]).tolist()
     found = dict(hidden=hidden) | batches_found(adata, settings["batch_key"])
@@ -1586,6 +1584,15 @@ def mixed(
         stacklevel=4)
     return Z, overlap
 
+# %% ../nbs/11_fitting.ipynb #65ca636d
+def note_fit(
+    adata,     # cells that a fit has placed
+    settings,  # of the fit, as JSON
+):
+    "Note by which fit cells lie where they lie, in place of what an earlier one or a map noted."
+    kept = {name: said for name, said in noted(adata).items() if name != "mapped"}
+    adata.uns["scvae"] = kept | {"fit": settings}
+
 # %% ../nbs/11_fitting.ipynb #a53a0217
 def finish_fit(
     adata,     # the user's cells; the latents are added
@@ -1604,7 +1611,7 @@ def finish_fit(
     vae = SCVAE(net, prep, history, settings, overlap, beside)
     if settings["space"] == "expression": vae.space = find_space(vae, Z)
     become_own(adata).obsm[settings["key_added"]] = laid_out(vae, Z, seen)
-    adata.uns["scvae"] = noted(adata) | {"fit": json.dumps(settings | {"scvae": version()})}
+    note_fit(adata, json.dumps(settings | {"scvae": version()}))
     return vae
 
 # %% ../nbs/11_fitting.ipynb #33e1302f
@@ -1909,13 +1916,13 @@ SCVI_METHODS = {  # method of scvi-tools' models -> what there is here
     "get_latent_representation": "vae.encode(adata), after fit(..., space='latents')",
     "get_normalized_expression": "vae.normalized_expression(adata)",
     "get_reconstruction_error": "vae.reconstruction_error(adata)",
-    "get_elbo": "vae.history, or vae.reconstruction_error(adata)",
+    "get_elbo": "vae.history of the training; of cells, vae.reconstruction_error, without the KL",
     "posterior_predictive_sample": "vae.generate_like(adata, n_cells, sample=True)",
     "setup_anndata": "scvae.fit(adata, layer=, batch_key=)", "train": "scvae.fit(adata)",
     "load": "scvae.load_model(path)", "module": "vae.net", "is_trained": "nothing: fit trains",
     "load_query_data": "scvae.fit and vae.adapt(query)",
     "prepare_query_anndata": "scvae.fit and vae.map(query)",
-    "get_feature_correlation_matrix": "vae.latent_loadings()"}
+    "get_feature_correlation_matrix": "np.corrcoef(vae.normalized_expression(adata).T)"}
 
 def no_attribute(
     name,  # that an SCVAE does not have

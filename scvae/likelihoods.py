@@ -116,7 +116,7 @@ class Poisson(Likelihood):
 # %% ../nbs/04_likelihoods.ipynb #74e349e2
 def log_rising(
     x,          # counts, n_cells x n_genes
-    log_theta,  # log of the dispersion, n_genes
+    log_theta,  # log of the inverse dispersion, n_genes
 ) -> torch.Tensor:  # n_cells x n_genes
     "lgamma(x + theta) - lgamma(theta) - x log(theta); by Stirling's series where theta is large."
     theta = log_theta.exp()
@@ -129,7 +129,7 @@ def log_rising(
 class NegativeBinomial(Poisson):
     "Counts of variance m + m^2 / theta (Lopez et al. 2018; Eraslan et al. 2019)."
     def __init__(self,
-        n_genes,  # of the model: each learns a dispersion
+        n_genes,  # of the model: each learns an inverse dispersion
     ):
         super().__init__()
         self.log_theta = nn.Parameter(torch.zeros(n_genes))

@@ -450,7 +450,7 @@ def in_processes(
     "Train the runs of `fit_many` side by side."
     counts, prep, each, _ = prepare_runs(adata, runs, options)
     columns = columns_of(options["batch_key"]) if options.get("batch_key") else []
-    cells = ad.AnnData(counts.X, adata.obs[columns], pd.DataFrame(index=adata.var_names))
+    cells = ad.AnnData(counts.X, adata.obs[columns], pd.DataFrame(index=counts.var_names))
     given = options | {"layer": None, "round_counts": False}
     each_with = [given | run | {"checkpoint": c} for run, c in zip(runs, places)]
     vaes = saved_and_loaded(cells, each_with, workers, progress)

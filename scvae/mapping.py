@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['PRIOR_CELLS', 'TURNS', 'MOST_NEAR', 'A_PART', 'TUNED', 'NEIGHBOURS', 'STRENGTH', 'SHARES', 'TEMPERATURES', 'AGREED',
            'LEAST_TYPES', 'N_COMPONENTS', 'LEAST_CELLS', 'UNKNOWN', 'LEAST_SURE', 'shifts_from', 'find_shifts',
-           'widened', 'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'n_parts', 'of_parts',
-           'with_distance', 'new_batches', 'with_room', 'Entering', 'entering_cells', 'steps_over', 'charged_for',
-           'train_columns', 'adapted', 'halfway', 'classifier', 'taught', 'log_probabilities', 'of_neighbours',
-           'blended', 'find_blend', 'calibration_error', 'typical', 'folds', 'left_out', 'surest', 'foreseen',
-           'Learned', 'learn', 'common_shift', 'expression_components', 'spaces_of', 'warn_left_out', 'known_types',
-           'check_types', 'labels_in', 'threshold', 'transfer']
+           'widened', 'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'fit_mark', 'placed_by',
+           'warn_other_fit', 'n_parts', 'of_parts', 'with_distance', 'new_batches', 'with_room', 'Entering',
+           'entering_cells', 'steps_over', 'charged_for', 'train_columns', 'adapted', 'halfway', 'classifier', 'taught',
+           'log_probabilities', 'of_neighbours', 'blended', 'find_blend', 'calibration_error', 'typical', 'folds',
+           'left_out', 'surest', 'foreseen', 'Learned', 'learn', 'common_shift', 'expression_components', 'spaces_of',
+           'warn_left_out', 'known_types', 'check_types', 'labels_in', 'threshold', 'transfer']
 
 # %% ../nbs/20_mapping.ipynb #c16af827
-import reprlib, warnings
+import hashlib, json, reprlib, warnings
 from dataclasses import replace
 from itertools import chain, pairwise, product
 from typing import NamedTuple
 import numpy as np, pandas as pd, torch
+from collections.abc import Mapping
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -25,12 +26,11 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 # %% ../nbs/20_mapping.ipynb #768f5a18
 from .clustering import check_rep
-from .counts import become_own, check_adata, check_copied, counts_of, has
+from .counts import become_own, check_adata, check_copied, counts_of, has, noted
 from .docments import document, patch
 from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
-from .matching import (align, as_known, batch_names, batch_values, columns_of, memberships,
-                            one_hot)
+from .matching import align, as_known, batch_values, columns_of, memberships, one_hot
 from .train import Cells, Options, losses, minibatches
 
 # %% ../nbs/20_mapping.ipynb #20e5288e
@@ -84,7 +84,7 @@ def batches_with_new(
     "The batch of each cell; without a column, all are of one new batch."
     key, known = vae.settings["batch_key"], list(vae.batches)
     values = np.full(query.n_obs, "\0")  # which no batch is called
-    if set(columns_of(key)) <= set(query.obs): values = batch_names(query.obs, key)
+    if set(columns_of(key)) <= set(query.obs): values = batch_values(query, key)
     values = as_known(values, known)
     names = np.array(known + sorted(set(values) - set(known)), dtype=object)
     return (values[:, None] == names).astype(np.float64), len(known)
@@ -146,6 +146,39 @@ def latents_in(
     raise KeyError(f"{name}.obsm has no {use_rep!r}: it has {', '.join(adata.obsm) or 'none'}; "
                    "vae.map makes latents.")
 
+# %% ../nbs/20_mapping.ipynb #86ee3662
+def fit_mark(
+    settings,  # of a fit, as a model or adata.uns has them
+) -> str:
+    "What tells a fit from others; that of a model and of what is made from it by `adapt` are one."
+    later = ("adapted", "batches", "batch_sha256", "scvae")
+    kept = {name: value for name, value in settings.items() if name not in later}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+# %% ../nbs/20_mapping.ipynb #ec0b33a3
+def placed_by(
+    adata,    # cells
+    use_rep,  # key of obsm
+) -> str:     # None: that is not noted
+    "The mark of the fit that laid cells where they are."
+    said = noted(adata)
+    mapped = said.get("mapped")
+    if isinstance(mapped, Mapping) and use_rep in mapped: return str(mapped[use_rep])
+    try: settings = json.loads(said.get("fit", ""))
+    except (TypeError, ValueError): return None
+    own = isinstance(settings, dict) and settings.get("key_added") == use_rep
+    return fit_mark(settings) if own else None
+
+# %% ../nbs/20_mapping.ipynb #442b5558
+def warn_other_fit(
+    reference,  # from `placed_by`
+    query,      # the same
+):
+    "Warn where reference and query lie in the spaces of two fits."
+    if None not in (reference, query) and reference != query: warnings.warn(
+        "reference and query were placed by two different fits, so where they lie has nothing to "
+        "do with each other: map the query by the model of the reference.", stacklevel=4)
+
 # %% ../nbs/20_mapping.ipynb #6c1e715e
 A_PART = 20_000  # cells of a query at a time, at most
 
@@ -190,11 +223,13 @@ def map(self: SCVAE,
     check_copied(query)
     key = self.settings["key_added"]
     there = None if reference is None else latents_in(reference, key, "reference")
+    if there is not None: warn_other_fit(placed_by(reference, key), fit_mark(self.settings))
     vae = self.adapt(query, layer) if surgery else self
     found = of_parts(lambda part: embedded_of(vae, part, layer), query)
     Z, seen = (np.concatenate(parts) for parts in zip(*found))
     Z = laid_out(vae, laid_on(vae, query, Z), seen)
     query.obs, query.obsm[key] = with_distance(query.obs, there, Z), Z
+    query.uns["scvae"] = noted(query) | {"mapped": {key: fit_mark(self.settings)}}
     return query
 
 # %% ../nbs/20_mapping.ipynb #10190df5
@@ -585,6 +620,7 @@ def spaces_of(
     if vae is not None: vae.map(query, layer)
     new = latents_in(query, use_rep, "query")
     check_space(Z, new)
+    warn_other_fit(placed_by(reference, use_rep), placed_by(query, use_rep))
     return Z, np.array_split(new, n_parts(len(new)))
 
 # %% ../nbs/20_mapping.ipynb #ea083712

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['LEAST_GENES', 'VERSIONED', 'CELLS_A_BATCH', 'WIDTH', 'SHRINKAGE', 'EVENNESS', 'ROUNDS', 'MOST_CELLS', 'LEAST_SHARE',
            'repeated', 'check_names', 'ask_why', 'check_absent', 'reordered', 'check_empty', 'without_version',
-           'place_of', 'names_in', 'place_by_other_names', 'warn_other_names', 'matched', 'place_by_order', 'align',
-           'columns_of', 'batch_name', 'parts_of_name', 'batch_names', 'check_told', 'batch_values', 'as_known',
-           'one_hot', 'known_batches', 'warn_batches', 'unit', 'memberships', 'shifts_of', 'Overlap', 'in_blocks',
-           'n_clusters_of', 'evened', 'first_centres', 'find_overlap', 'unshared']
+           'place_of', 'place_without_version', 'names_in', 'place_by_other_names', 'warn_other_names', 'warn_versions',
+           'warn_depth', 'matched', 'place_by_order', 'align', 'columns_of', 'batch_name', 'parts_of_name',
+           'batch_names', 'check_told', 'batch_values', 'as_known', 'one_hot', 'known_batches', 'warn_batches', 'unit',
+           'memberships', 'shifts_of', 'Overlap', 'in_blocks', 'n_clusters_of', 'evened', 'first_centres',
+           'find_overlap', 'unshared']
 
 # %% ../nbs/10_matching.ipynb #04f0719c
 import re, reprlib, warnings
@@ -117,6 +118,16 @@ def place_of(
     place = column.reindex(wanted, fill_value=-1).to_numpy()
     return np.where(wanted.duplicated(keep=False), -1, place)
 
+# %% ../nbs/10_matching.ipynb #f21442f2
+def place_without_version(
+    place,   # as of `place_of`
+    wanted,  # names of the genes of the fit
+    names,   # names of the genes of new cells
+) -> np.ndarray:  # the same, with genes that have another version of their Ensembl identifier
+    "Where genes are, by identifiers without version where these alone tell."
+    bare = place_of(without_version(wanted), without_version(names))
+    return np.where((place < 0) & ~np.isin(bare, place), bare, place)
+
 # %% ../nbs/10_matching.ipynb #7ed2cad3
 def names_in(
     adata,  # cells
@@ -151,6 +162,27 @@ def warn_other_names(
                   f"adata {names[0]!r}), so they were matched by {where}, "
                   "identifiers without their version.", stacklevel=5)
 
+# %% ../nbs/10_matching.ipynb #dc3a368b
+def warn_versions(
+    other,  # which of the model's genes have another version in the new cells, bool
+):
+    "Say that genes were matched without the version of their identifier."
+    if other.any(): warnings.warn(
+        f"{other.sum()} of the {len(other)} genes of the model have another version of their "
+        "Ensembl identifier in adata, and are matched without it.", stacklevel=5)
+
+# %% ../nbs/10_matching.ipynb #0a8163b2
+def warn_depth(
+    place,  # as of `place_of`, for all genes of the fit
+    least,  # share of them that should be there
+):
+    "Say that the depth of cells cannot be compared where many genes of the fit are missing."
+    n = (place >= 0).sum()
+    if n < least * len(place): warnings.warn(
+        f"adata has {n} of the {len(place)} genes that the model was fitted on. The depth of a "
+        "cell is counted on all of them, so these cells do not lie where they should: "
+        "give all genes that were measured.", stacklevel=5)
+
 # %% ../nbs/10_matching.ipynb #e3bb0fdc
 def matched(
     adata,  # cells
@@ -167,7 +199,10 @@ def matched(
         if (other[kept] >= 0).mean() >= least:
             warn_other_names(where, wanted, names)
             place = other
+    exact, place = place, place_without_version(place, wanted, names)
+    warn_versions((place != exact)[kept])
     check_absent(place[kept] < 0, least, wanted, names)
+    warn_depth(place, least)
     return place
 
 # %% ../nbs/10_matching.ipynb #1f6c99a0

@@ -92,7 +92,7 @@ def collapse_threshold(
     X,            # preprocessed cells, n_cells x n_genes, dense
     weight=None,  # gene weights of the objective, n_genes
 ) -> float:       # in ELBO units
-    "Smallest beta at which it is optimal to ignore the latents (Lucas et al. 2019)."
+    "Smallest beta at which a linear VAE does best to ignore its latents (Lucas et al. 2019)."
     return float(spectrum(X, weight)[0])
 
 # %% ../nbs/03_objective.ipynb #c3de9eeb

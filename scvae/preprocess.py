@@ -232,7 +232,9 @@ class Preprocessor:
         target_sum: float = 1e4,         # counts that every cell gets
         max_value: float = 10.,          # clip, in standard deviations
     ):
-        self.n_top_genes, self.target_sum, self.max_value = n_top_genes, target_sum, max_value
+        plain = [v.item() if isinstance(v, np.generic) else v
+                 for v in (n_top_genes, target_sum, max_value)]   # as a file holds them
+        self.n_top_genes, self.target_sum, self.max_value = plain
         self.highly_variable = self.mean = self.std = self.var_names = None  # known after `fit`
 
     @property

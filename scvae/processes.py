@@ -354,7 +354,7 @@ def fit(
     n_top_genes=1500,  # highly variable genes to model; None: all
     **options,      # all other options of `streaming.fit`
 ) -> SCVAE:
-    "Preprocess and train, with all processes of torchrun; latents go to adata.obsm or vae.cells."
+    "Preprocess and train, with all processes of torchrun; places go to adata.obsm or vae.cells."
     with joined() as ranks, on_threads(min(torch.get_num_threads(), cores())):
         if ranks is None: return fit_alone(adata, n_top_genes, **options)
         if ranks.rank: options["progress"] = False

@@ -123,8 +123,7 @@ def warn_depth(
     if held is None or held <= MOST_DEPTH: return None
     return (f"The latents hold depth: within clusters, they predict {held:.0%} of the variance of "
             "log depth. Some of it may be the size of cells. Before you take two neighbouring "
-            "clusters for two types, compare their depth on the map below; a fit with "
-            "depth_covariate=True, the default, keeps more of it out of the latents.")
+            "clusters for two types, compare their depth on the map above.")
 
 # %% ../nbs/17_reports.ipynb #e2bce1c4
 NOTABLE = 0.05  # of the decrease from the first epoch to the best; less cannot be seen
@@ -209,7 +208,7 @@ def warn_mixing(
     found, most = mixing(Z, batch)
     if not found < LEAST_MIXED * most: return None
     return (f"The batches of {as_line(key)} lie apart: cells have {found / most:.0%} of the mixing "
-            "that they would have if batches were all alike. If the map by batch below shows every "
+            "that they would have if batches were all alike. If the map by batch above shows every "
             "type in pieces of one batch each, the batches differ by more than this model takes "
             "out: fit with more epochs, and with mix_batches=True, the default. If it shows types "
             "that only one batch has, they should lie apart.")
@@ -248,7 +247,7 @@ def checks_of(
     return [Check("collapse and unused latents", warn_latents(used, beta)),
             Check("few cells", warn_size(vae.settings["n_cells"], several)),
             Check("a single cluster", warn_single(clusters)),
-            check_depth(Z, depth, clusters), check_history(vae.history),
+            check_depth(latents_at(vae, Z), depth, clusters), check_history(vae.history),
             *check_mixing(vae, adata)]
 
 # %% ../nbs/17_reports.ipynb #3d036cd6
@@ -473,7 +472,8 @@ def headline(
     "The title of the page, what was done, and how many warnings there are."
     trained, said = vae.settings["n_cells"], warned(sum(bool(c.found) for c in checks))
     shown = "" if adata.n_obs >= trained else f" (of {trained} that it was trained on)"
-    mixed = f", {len(vae.batches)} batches were taken out" if vae.batches else ""
+    between = f", with differences between {len(vae.batches)} batches to be taken out"
+    mixed = between if vae.batches else ""
     than = "" if label is None else f", here compared with {as_markdown_text(label)}"
     return (f"# {as_markdown_text(title_of(adata))}\n\nA variational autoencoder with "
             f"{vae.settings['n_latent']} latents was fitted{mixed}, and {adata.n_obs} cells{shown} "

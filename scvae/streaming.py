@@ -36,7 +36,7 @@ from .data import drawn, load, synthetic
 from .docments import delegates, document, patch
 from .files import FULL, as_name, as_path, check_readable, writing
 from .fitting import (SCVAE, as_json, check_cells, check_settings, depths_of, determining,
-                           finish_fit, n_places, options_from, remembered, settings_from,
+                           finish_fit, n_places, note_fit, options_from, remembered, settings_from,
                            warn_cells, with_found)
 from .fitting import fit as fit_in_memory
 from .hdf5 import check_hdf5
@@ -813,7 +813,7 @@ def hand_over(
     elif fitted is not cells:
         become_own(cells)
         cells.obsm[vae.settings["key_added"]] = fitted.obsm[vae.settings["key_added"]]
-        cells.uns["scvae"] = noted(cells) | {"fit": fitted.uns["scvae"]["fit"]}
+        note_fit(cells, fitted.uns["scvae"]["fit"])
     return vae
 
 # %% ../nbs/22_streaming.ipynb #b3ea71eb

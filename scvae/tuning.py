@@ -108,7 +108,7 @@ def mean_over_pairs(
     return float(np.mean([function(a, b) for a, b in itertools.combinations(items, 2)]))
 
 # %% ../nbs/16_tuning.ipynb #60918e8a
-N_INIT = 30  # starts of k-means; ten, the usual number, often miss the best optimum
+N_INIT = 30  # starts of k-means; of ten, all miss the best optimum in a case of some two hundred
 
 def kmeans_of_seeds(
     latents,    # list of n_cells x n_latent

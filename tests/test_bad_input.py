@@ -375,12 +375,105 @@ def test_fewer_cells_than_a_batch_is_said():
         fit(cells(20))
 
 
-def test_a_view_of_a_file_is_refused_before_work(tmp_path, monkeypatch):
-    cells().write_h5ad(tmp_path / "x.h5ad")
+def test_a_view_of_a_file_is_refused_before_work(tmp_path, monkeypatch, vae):
+    whole = cells()
+    scvae.fit(whole, **QUICK)
+    whole.write_h5ad(tmp_path / "x.h5ad")
     adata = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
     monkeypatch.setattr(scvae.train, "train_epoch", None)
-    refuses(ValueError, ["view of a file", "to_memory()"], fit, adata[:100])
+    asked = dict(groupby="type", n_samples=50)
+    for call in (
+        fit,
+        vae.map,
+        vae.components,
+        scvae.plots.cluster_cells,
+        scvae.plots.add_umap,
+        partial(scvae.plots.plot_generated, vae),
+        partial(scvae.transfer, whole, label="type", vae=vae),
+        partial(vae.differential_expression, **asked),
+        partial(vae.differential_expression, **asked, key_added=None),
+    ):
+        refuses(ValueError, ["view of a file", "to_memory()"], call, adata[:100])
     adata.file.close()
+
+
+def raw_of_other_genes():
+    "Cells as scanpy leaves them: all genes in raw, fewer of them, in another order, in X."
+    adata = cells()
+    adata.raw = adata.copy()
+    return adata[:, 19::-1].copy()
+
+
+def test_counts_in_raw_have_the_genes_of_raw(vae, plain):
+    adata = raw_of_other_genes()
+    assert np.allclose(vae.encode(adata, layer="raw"), plain, atol=1e-5)
+    top_genes = partial(scvae.plots.top_genes, groupby="type", n=3)
+    assert top_genes(adata, layer="raw").equals(top_genes(cells()))
+    for several in dict(workers=1), dict(workers=2), dict(stacked=True):
+        one, _ = scvae.fit_many(adata.copy(), 2, layer="raw", **QUICK, **several)
+        assert len(one.genes) == 30 and one.prep.var_names.tolist() == cells().var_names.tolist()
+
+
+@pytest.mark.parametrize("how", [{}, dict(stream=True)], ids=["in memory", "streamed"])
+def test_numbers_of_numpy_are_numbers(how, tmp_path):
+    numbers = dict(n_top_genes=np.int64(30), n_latent=np.int32(2), hidden=np.array([8]),
+                   epochs=np.int16(1), lr=np.float32(1e-3), random_state=np.uint8(3))
+    fitted = scvae.fit(cells(), progress=False, **numbers, **how)
+    fitted.save(tmp_path / "model")
+    prep = scvae.Preprocessor(np.int64(30), np.float32(1e4), np.float64(10)).fit(cells())
+    prep.save(tmp_path / "prep.safetensors")
+    again = scvae.load_model(tmp_path / "model").encode(cells())
+    assert np.array_equal(again, fitted.encode(cells()))
+
+
+def test_a_consensus_refuses_before_it_trains_and_can_be_written(tmp_path, monkeypatch):
+    adata = cells()
+    scvae.consensus(adata, seeds=2, checkpoint=tmp_path / "seeds", callback=print,
+                    weight=np.ones(30), **{**QUICK, "epochs": 1})
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    monkeypatch.setattr(scvae.train, "train_epoch", None)
+    for wrong, said in (
+        (dict(clusterer="louvain"), "no clusterer 'louvain'"),
+        (dict(clusterer="kmeans"), "needs n_clusters"),
+        (dict(clusterer="leiden_k"), "needs n_clusters"),
+        (dict(method="median"), "no method 'median'"),
+        (dict(n_clusters=2.5), "n_clusters is 2.5"),
+    ):
+        refuses(ValueError, [said], partial(scvae.consensus, seeds=2, **wrong, **QUICK), cells())
+
+
+def test_a_group_of_any_name_can_be_written(vae, tmp_path):
+    adata = cells()
+    adata.obs["kind"] = np.where(adata.obs["type"] == "type_0", "NK/T", "B")
+    vae.differential_expression(adata, "kind", n_samples=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        adata.write_h5ad(tmp_path / "x.h5ad")
+    again = ad.read_h5ad(tmp_path / "x.h5ad")
+    table = sc.get.rank_genes_groups_df(again, "NK/T", key="rank_genes_scvae")
+    assert len(table) == len(vae.genes)
+
+
+def test_missing_batches_are_no_batch():
+    fitted = scvae.fit(cells(), batch_key="batch", **QUICK)
+    some = changed(lambda a: a.obs.loc.__setitem__((a.obs_names[:3], "batch"), None))
+    refuses(ValueError, ["no value in 3 of 130 cells"], fitted.map, some)
+    refuses(ValueError, ["no value in 3 of 130 cells"], fitted.adapt, some)
+    Z, batches = fitted.encode(cells()), scvae.batches
+    given, kinds, said = some.obs["batch"], some.obs["type"], ["3 of 130 cells have no value"]
+    for judge in batches.mixing_scores, batches.kbet, batches.batch_asw:
+        refuses(ValueError, said, judge, Z, given, kinds)
+    for judge in batches.lisi, batches.harmony:
+        refuses(ValueError, said, judge, Z, given)
+
+
+def test_genes_are_asked_for_in_any_collection(vae):
+    two = vae.genes[:2].tolist()
+    keys = dict.fromkeys(two)
+    for asked in (two, tuple(two), np.array(two), pd.Index(two), keys, keys.keys(), iter(two)):
+        assert vae.normalized_expression(cells(), gene_list=asked).columns.tolist() == two
+    assert vae.normalized_expression(cells(), gene_list=set(two)).shape == (130, 2)
+    assert vae.normalized_expression(cells(), gene_list=two[0]).shape == (130, 1)
 
 
 BAD_CELLS = [

@@ -47,6 +47,10 @@ def test_development_tools_are_not_imported():
 def test_public_names_resolve():
     known = "all(callable(getattr(scvae, n)) for n in scvae.__all__), hasattr(scvae, 'nonsense')"
     assert python(f"import scvae.studies, scvae; print({known})") == "True False"
+    modules = "scvae.batches.harmony, scvae.reports, scvae.studies"
+    assert "scvae.reports" in python(f"import scvae; print({modules})")
+    odd = "[hasattr(scvae, n) for n in ('_counts', 'a.b', 'no such', '')]"
+    assert python(f"import scvae; print({odd})") == "[False, False, False, False]"
 
 
 UNEXPLAINED = ALL + """
