@@ -6,6 +6,7 @@
 __all__ = ['STUDIES', 'recipes_of', 'study']
 
 # %% ../../nbs/45_catalogue.ipynb #41d6112c
+import reprlib
 import pandas as pd
 from ..docments import document
 from . import beta, collapse, datasets, evaluate, founding, hvg, runner
@@ -21,8 +22,8 @@ def recipes_of(
     name,  # as in `STUDIES`
 ) -> list:
     "The recipes of a named study."
-    if name not in STUDIES:
-        raise ValueError(f"there is no study {name!r}: choose from {sorted(STUDIES)}, "
+    if not isinstance(name, str) or name not in STUDIES:
+        raise ValueError(f"there is no study {reprlib.repr(name)}: choose from {sorted(STUDIES)}, "
                          "or give a list of recipes.")
     recipes = STUDIES[name]
     return recipes() if callable(recipes) else recipes
@@ -36,7 +37,8 @@ def study(
     progress=True, # show a progress bar
 ) -> pd.DataFrame: # recorded rows of these recipes and seeds
     "Carry out recipes times seeds and record each; what is recorded already is not run again."
-    if not isinstance(recipes, str): return runner.study(recipes, seeds, out, workers, progress)
+    if isinstance(recipes, list | tuple) and all(isinstance(r, dict) for r in recipes):
+        return runner.study(recipes, seeds, out, workers, progress)
     return runner.study(recipes_of(recipes), seeds, out, workers, progress, name=recipes)
 
 # %% ../../nbs/45_catalogue.ipynb #b46d4d72

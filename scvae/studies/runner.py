@@ -325,7 +325,7 @@ def study(
     return rows[rows.key.isin(wanted)].reset_index(drop=True)
 
 # %% ../../nbs/32_runner.ipynb #defaf867
-GROUP = ["recipe", "label", "clusterer", "epochs"]  # rows that differ in nothing but their seed
+GROUP = ["recipe", "settings", "label", "clusterer", "epochs"]  # what differs only in its seed
 
 def repeat(
     old,  # recorded rows of one run
@@ -335,7 +335,8 @@ def repeat(
     settings = LATER | json.loads(first.settings)
     new, _ = run({"recipe": first.recipe} | settings, int(first.seed))
     compared = [*GROUP, "data_sha256", "ari"]
-    return old[[*compared, "seed"]].merge(new[compared], on=GROUP, suffixes=("", "_again"))
+    new = new[compared].assign(settings=first.settings)  # as they were written
+    return old[[*compared, "seed"]].merge(new, on=GROUP, suffixes=("", "_again"))
 
 # %% ../../nbs/32_runner.ipynb #a401bb4d
 def allowed_difference(
@@ -366,13 +367,14 @@ def check(
     every = read_rows(path)
     if every.empty:
         raise FileNotFoundError(f"there are no recorded rows in {path}: run the study first.")
-    check_table(path, [*GROUP, "seed", "ari", "settings", "data_sha256"])
+    check_table(path, [*GROUP, "seed", "ari", "data_sha256"])
     rows = sample_runs(every, n, random_state)
     again = pd.concat([repeat(run) for _, run in rows.groupby("key", sort=False)])
     table = again.join(allowed_difference(every, least), on=GROUP)
     close = (table.ari - table.ari_again).abs() <= table.allowed
     table["agrees"] = close & (table.data_sha256 == table.data_sha256_again)
-    return table[[*GROUP, "seed", "ari", "ari_again", "allowed", "agrees"]].reset_index(drop=True)
+    shown = [name for name in GROUP if name != "settings"]
+    return table[[*shown, "seed", "ari", "ari_again", "allowed", "agrees"]].reset_index(drop=True)
 
 # %% ../../nbs/32_runner.ipynb #9d8e8792
 def spread(
