@@ -1502,11 +1502,13 @@ def encode_into(
     least,  # counts, and genes, of cells that are not left out
 ) -> dict:  # what came out
     "Write cells with the latents of a model."
+    from scvae.mapping import note_placed
     opened = open_cells(cells, layer, vae.settings["layer"], round, least)
     check_free(opened, ADDED[:1])
     check_writable(opened)
     counts = counted_for(vae, opened, round)
     opened.adata.obsm["X_scvae"] = vae.encode(counts)
+    note_placed(opened.adata, "X_scvae", vae)
     write_cells(opened, part, ADDED[:1])
     return encoded_of(vae, counts.n_obs, counts[:1])
 
@@ -1559,9 +1561,11 @@ def write_latents(
     name,    # of the file
 ):
     "Write the tables of cells that stay on disk, and their latents as they come."
+    from scvae.mapping import note_placed
     from scvae.streaming import encode_blocks, file_names, with_file
     adata = source.adata
     check_writable(Opened(adata, None, name, None))
+    note_placed(adata, "X_scvae", vae)
     adata.uns["scvae"]["added"] = ADDED[:1]
     write_new(adata, part)
     adata.obs = with_file(vae, adata.obs, *file_names(name))
@@ -1900,12 +1904,15 @@ def add_map(
     cells,   # the same cells with their counts, as `map` takes them
 ) -> list:   # what was added
     "Lay cells on those of a run."
-    added = [f"obsm/{vae.settings['key_added']}"] + ["obs/scvae_distance"] * (there is not None)
+    from scvae.mapping import note_placed
+    place = vae.settings["key_added"]
+    added = [f"obsm/{place}"] + ["obs/scvae_distance"] * (there is not None)
     check_free(opened, added)
     check_writable(opened)
     mapped = vae.map(cells, reference=there)
     for part, key in (place.split("/", 1) for place in added):
         getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
+    note_placed(opened.adata, place, vae)
     return added
 
 # %% ../nbs/19_cli.ipynb #54ace513

@@ -6,11 +6,12 @@
 __all__ = ['PRIOR_CELLS', 'TURNS', 'MOST_NEAR', 'A_PART', 'TUNED', 'NEIGHBOURS', 'STRENGTH', 'SHARES', 'TEMPERATURES', 'AGREED',
            'LEAST_TYPES', 'N_COMPONENTS', 'LEAST_CELLS', 'UNKNOWN', 'LEAST_SURE', 'shifts_from', 'find_shifts',
            'widened', 'batches_with_new', 'laid_on', 'check_space', 'distances', 'latents_in', 'fit_mark', 'placed_by',
-           'warn_other_fit', 'n_parts', 'of_parts', 'with_distance', 'new_batches', 'with_room', 'Entering',
-           'entering_cells', 'steps_over', 'charged_for', 'train_columns', 'adapted', 'halfway', 'classifier', 'taught',
-           'log_probabilities', 'of_neighbours', 'blended', 'find_blend', 'calibration_error', 'typical', 'folds',
-           'left_out', 'surest', 'foreseen', 'Learned', 'learn', 'common_shift', 'expression_components', 'spaces_of',
-           'warn_left_out', 'known_types', 'check_types', 'labels_in', 'threshold', 'transfer']
+           'note_placed', 'warn_other_fit', 'n_parts', 'of_parts', 'with_distance', 'new_batches', 'with_room',
+           'Entering', 'entering_cells', 'steps_over', 'charged_for', 'train_columns', 'adapted', 'halfway',
+           'classifier', 'taught', 'log_probabilities', 'of_neighbours', 'blended', 'find_blend', 'calibration_error',
+           'typical', 'folds', 'left_out', 'surest', 'foreseen', 'Learned', 'learn', 'common_shift',
+           'expression_components', 'spaces_of', 'warn_left_out', 'known_types', 'check_types', 'labels_in',
+           'threshold', 'transfer']
 
 # %% ../nbs/20_mapping.ipynb #c16af827
 import hashlib, json, reprlib, warnings
@@ -169,6 +170,15 @@ def placed_by(
     own = isinstance(settings, dict) and settings.get("key_added") == use_rep
     return fit_mark(settings) if own else None
 
+# %% ../nbs/20_mapping.ipynb #f46f2a9a
+def note_placed(
+    adata,    # cells that a model has placed without fitting it to them
+    use_rep,  # key of obsm
+    vae,      # SCVAE
+):
+    "Note by which model cells lie where they lie."
+    adata.uns["scvae"] = noted(adata) | {"mapped": {use_rep: fit_mark(vae.settings)}}
+
 # %% ../nbs/20_mapping.ipynb #442b5558
 def warn_other_fit(
     reference,  # from `placed_by`
@@ -229,7 +239,7 @@ def map(self: SCVAE,
     Z, seen = (np.concatenate(parts) for parts in zip(*found))
     Z = laid_out(vae, laid_on(vae, query, Z), seen)
     query.obs, query.obsm[key] = with_distance(query.obs, there, Z), Z
-    query.uns["scvae"] = noted(query) | {"mapped": {key: fit_mark(self.settings)}}
+    note_placed(query, key, self)
     return query
 
 # %% ../nbs/20_mapping.ipynb #10190df5

@@ -912,7 +912,8 @@ class PassingCells:
         source,  # Source of one file
     ):
         self.adata, self.var = source.adata, source.places[0].var
-        self.n_obs, self.obsm, self.counts = len(self.obs), self.adata.obsm, Passing(source)
+        self.n_obs, self.counts = len(self.obs), Passing(source)
+        self.obsm, self.uns = self.adata.obsm, self.adata.uns
 
     def __getitem__(self, some):
         "The cells that come next."
