@@ -19,8 +19,9 @@ def __getattr__(name):
         if _home[name] in ("fitting", "many", "processes"):
             for more in _methods: import_module(f"scvae.{more}")
         return getattr(home, name)
-    public = name.isidentifier() and not name.startswith("_")
-    if public and find_spec(f"scvae.{name}"): return import_module(f"scvae.{name}")
+    try: spec = name.isidentifier() and not name.startswith("_") and find_spec(f"scvae.{name}")
+    except ValueError: spec = None   # somebody's stand-in for a module
+    if spec and spec.origin: return import_module(f"scvae.{name}")
     raise AttributeError(f"module 'scvae' has no attribute {name!r}")
 
 

@@ -89,7 +89,6 @@ def shared_types(
     least=10,  # cells of a type that a batch must have to be counted
 ):             # yields indices of cells, for each type that two batches share
     "Type by type, the cells of the batches that have enough of it."
-    batch, labels = told(batch), told(labels)
     for kind in pd.unique(labels):
         inside = labels == kind
         n = pd.Series(batch[inside]).value_counts()
@@ -119,7 +118,7 @@ def kbet(
     alpha=0.05,  # level of the test: this share is rejected where batches are mixed
 ) -> float:      # 0 to about 1 - alpha; NaN where no type is shared
     "kBET acceptance rate within types, averaged over types (Büttner et al. 2019)."
-    batch, labels = np.asarray(batch), np.asarray(labels)
+    Z, batch, labels = check_rep(Z), told(batch), told(labels)
     rates = [np.mean(accepts(Z[i], batch[i], alpha)) for i in shared_types(batch, labels)]
     return float(np.mean(rates)) if rates else np.nan
 
@@ -178,7 +177,7 @@ def batch_asw(
     labels,  # the type of each cell
 ) -> float:  # 0: batches apart, 1: mixed; NaN where no type is shared
     "1 - |silhouette of the batches| within each type, averaged over types (Luecken et al. 2022)."
-    batch, labels, found = np.asarray(batch), np.asarray(labels), []
+    Z, batch, labels, found = check_rep(Z), told(batch), told(labels), []
     for cells in shared_types(batch, labels):
         found.append(np.mean(1 - abs(silhouette_samples(Z[cells], batch[cells]))))
     return float(np.mean(found)) if found else np.nan

@@ -333,7 +333,8 @@ def genes_among(
 ) -> np.ndarray:  # their places among the genes of the model
     "Where genes are in a model; a ValueError for those that it does not have."
     if names is None: return np.arange(len(vae.genes))
-    names = np.array([names] if np.isscalar(names) else list(names), dtype=object).astype(str)
+    names = [names] if isinstance(names, str) or not np.iterable(names) else list(names)
+    names = np.array(names, dtype=object).astype(str)
     place = pd.Series(np.arange(len(vae.genes)), vae.genes.astype(str))
     place = place[~place.index.duplicated()].reindex(names)
     lost = names[place.isna().to_numpy()]
@@ -1590,8 +1591,10 @@ def note_fit(
     settings,  # of the fit, as JSON
 ):
     "Note by which fit cells lie where they lie, in place of what an earlier one or a map noted."
-    kept = {name: said for name, said in noted(adata).items() if name != "mapped"}
-    adata.uns["scvae"] = kept | {"fit": settings}
+    said, key = noted(adata), json.loads(settings)["key_added"]
+    mapped = said.pop("mapped", None)
+    others = {k: v for k, v in mapped.items() if k != key} if isinstance(mapped, dict) else {}
+    adata.uns["scvae"] = said | ({"mapped": others} if others else {}) | {"fit": settings}
 
 # %% ../nbs/11_fitting.ipynb #a53a0217
 def finish_fit(

@@ -19,7 +19,6 @@ from dataclasses import replace
 from itertools import chain, pairwise, product
 from typing import NamedTuple
 import numpy as np, pandas as pd, torch
-from collections.abc import Mapping
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -29,7 +28,8 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from .clustering import check_rep
 from .counts import become_own, check_adata, check_copied, counts_of, has, noted
 from .docments import document, patch
-from .fitting import SCVAE, axes_of, batches_of, check_axes, embedded_of, laid_out, posterior
+from .fitting import (SCVAE, UNSAID, axes_of, batches_of, check_axes, embedded_of, laid_out,
+                           posterior, space_for)
 from .likelihoods import KINDS, build_net, check_kinds, is_number, is_whole
 from .matching import align, as_known, batch_values, columns_of, memberships, one_hot
 from .train import Cells, Options, losses, minibatches
@@ -152,9 +152,12 @@ def fit_mark(
     settings,  # of a fit, as a model or adata.uns has them
 ) -> str:
     "What tells a fit from others; that of a model and of what is made from it by `adapt` are one."
+    plain = lambda values: json.loads(json.dumps(values, default=str))
     later = ("adapted", "batches", "batch_sha256", "scvae")
-    kept = {name: value for name, value in settings.items() if name not in later}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    unsaid, said = plain(UNSAID), plain(settings)
+    if said.get("space", "") is None: said["space"] = space_for({"batches": []} | said)
+    kept = {n: v for n, v in said.items() if n not in later and (n, v) not in unsaid.items()}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 # %% ../nbs/20_mapping.ipynb #ec0b33a3
 def placed_by(
@@ -164,7 +167,7 @@ def placed_by(
     "The mark of the fit that laid cells where they are."
     said = noted(adata)
     mapped = said.get("mapped")
-    if isinstance(mapped, Mapping) and use_rep in mapped: return str(mapped[use_rep])
+    if isinstance(mapped, dict) and use_rep in mapped: return str(mapped[use_rep])
     try: settings = json.loads(said.get("fit", ""))
     except (TypeError, ValueError): return None
     own = isinstance(settings, dict) and settings.get("key_added") == use_rep
@@ -177,7 +180,10 @@ def note_placed(
     vae,      # SCVAE
 ):
     "Note by which model cells lie where they lie."
-    adata.uns["scvae"] = noted(adata) | {"mapped": {use_rep: fit_mark(vae.settings)}}
+    said = noted(adata)
+    mapped = said.get("mapped")
+    mapped = dict(mapped) if isinstance(mapped, dict) else {}
+    adata.uns["scvae"] = said | {"mapped": mapped | {use_rep: fit_mark(vae.settings)}}
 
 # %% ../nbs/20_mapping.ipynb #442b5558
 def warn_other_fit(
@@ -186,8 +192,9 @@ def warn_other_fit(
 ):
     "Warn where reference and query lie in the spaces of two fits."
     if None not in (reference, query) and reference != query: warnings.warn(
-        "reference and query were placed by two different fits, so where they lie has nothing to "
-        "do with each other: map the query by the model of the reference.", stacklevel=4)
+        "by what adata.uns['scvae'] notes, reference and query were placed by two different fits, "
+        "and where they lie then has nothing to do with each other: vae.map(query), by the model "
+        "of the reference, places the query and notes it.", stacklevel=4)
 
 # %% ../nbs/20_mapping.ipynb #6c1e715e
 A_PART = 20_000  # cells of a query at a time, at most

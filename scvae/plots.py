@@ -159,7 +159,7 @@ def cell_marks(
 ) -> np.ndarray:   # uint64, one for each cell
     "A number for each cell that another place, or another seed, would not give"
     bits = np.ascontiguousarray(Z, np.float32).view(np.uint32).astype(np.uint64)
-    rng = np.random.default_rng(small_seed(random_state))
+    rng = np.random.default_rng(small_seed(-1 if random_state is None else random_state))
     return (bits * rng.integers(2**63, size=bits.shape[1], dtype=np.uint64)).sum(1)
 
 # %% ../nbs/12_plots.ipynb #1743ef95
@@ -169,11 +169,10 @@ def add_umap(
     random_state=0,     # seed of the layout
 ) -> str:               # key of obsm
     "Write the UMAP of a representation to adata.obsm, unless it is there, of this seed"
-    check_copied(adata)
     Z, key = check_rep(representation(adata, use_rep)), f"{use_rep}_umap"
     marks = cell_marks(Z, random_state)
     if key not in adata.obsm or not np.isin(marks, np.asarray(adata.uns.get(key, ()))).all():
-        become_own(adata)
+        become_own(adata)   # which says, before the work, where it cannot be
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), marks
     return key
 

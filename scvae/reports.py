@@ -192,7 +192,7 @@ def mixing(
 ) -> tuple: # each 0 to 1: batches among a cell's neighbours; the same with batches shuffled
     "How far batches are mixed, and how far they could be."
     some = np.random.default_rng(0).permutation(len(Z))[:MOST_LOOKED_AT]
-    Z, batch = Z[some], np.asarray(batch).astype(str)[some]
+    Z, batch = np.asarray(Z)[some], np.asarray(batch).astype(str)[some]
     n = len(set(batch))
     if n < 2 or len(Z) < 10: return np.nan, np.nan
     shuffled = shuffled_within(batch, np.zeros(len(batch)))

@@ -490,3 +490,19 @@ def test_cells_are_known_by_the_file_that_they_were_in(two, tmp_path, recwarn, f
     for files, cells in (two, slice(None)), (two[1], slice(400, None)):
         assert np.allclose(vae.encode(files, "counts"), own[cells], atol=1e-4)
     assert not [w for w in recwarn if "no batch that the model knows" in str(w.message)]
+
+
+@pytest.mark.parametrize("flag", ["--stream", "--no-stream"])
+@pytest.mark.parametrize("command", ["map", "encode"])
+def test_who_placed_the_cells_is_noted(path, tmp_path, command, flag):
+    "Cells that had a fit of their own are those of the model that placed them last."
+    from scvae.mapping import fit_mark, placed_by
+    run, own, new = (tmp_path/name for name in ("run", "own", "new.h5ad"))
+    for line in (["fit", path, "-o", run, "--no-report", *QUICKLY],
+                 ["fit", path, "-o", own, "--no-report", "--seed", 5, *QUICKLY],
+                 [command, run, own/"adata.h5ad", "-o", new, flag]):
+        code, said = called(*line)
+        assert code == 0, (line, said)
+    mark = fit_mark(scvae.load_model(run/"model").settings)
+    assert placed_by(scvae.load(new), "X_scvae") == mark
+    assert placed_by(scvae.load(own/"adata.h5ad"), "X_scvae") != mark
