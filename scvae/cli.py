@@ -1904,15 +1904,13 @@ def add_map(
     cells,   # the same cells with their counts, as `map` takes them
 ) -> list:   # what was added
     "Lay cells on those of a run."
-    from scvae.mapping import note_placed
-    place = vae.settings["key_added"]
-    added = [f"obsm/{place}"] + ["obs/scvae_distance"] * (there is not None)
+    added = [f"obsm/{vae.settings['key_added']}"] + ["obs/scvae_distance"] * (there is not None)
     check_free(opened, added)
     check_writable(opened)
     mapped = vae.map(cells, reference=there)
     for part, key in (place.split("/", 1) for place in added):
         getattr(opened.adata, part)[key] = getattr(mapped, part)[key]
-    note_placed(opened.adata, place, vae)
+    opened.adata.uns["scvae"]["mapped"] = mapped.uns["scvae"]["mapped"]
     return added
 
 # %% ../nbs/19_cli.ipynb #54ace513

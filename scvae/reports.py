@@ -472,8 +472,7 @@ def headline(
     "The title of the page, what was done, and how many warnings there are."
     trained, said = vae.settings["n_cells"], warned(sum(bool(c.found) for c in checks))
     shown = "" if adata.n_obs >= trained else f" (of {trained} that it was trained on)"
-    between = f", with differences between {len(vae.batches)} batches to be taken out"
-    mixed = between if vae.batches else ""
+    mixed = f", told of {len(vae.batches)} batches" if vae.batches else ""
     than = "" if label is None else f", here compared with {as_markdown_text(label)}"
     return (f"# {as_markdown_text(title_of(adata))}\n\nA variational autoencoder with "
             f"{vae.settings['n_latent']} latents was fitted{mixed}, and {adata.n_obs} cells{shown} "

@@ -159,16 +159,16 @@ def checks(
     label=None,  # column of obs of both with types, for fold changes and what is within types
     random_state=0,  # seed of the classifier
 ) -> pd.Series:
-    "How well generated cells agree with real ones: 1 is best, and 0.5 for auroc. Noise lowers all, "
-    "most of all correlations within types: compare with what a half of the real cells reaches."
+    "How well generated cells agree with real ones: 1 is best, and 0.5 for auroc. Compare with "
+    "what half of the real cells reach: noise lowers all, correlations within types most."
     found = tables_of(real, made, label, random_state)
     genes, logs = found["genes"], lambda a: np.log10(a + 1e-4)
     of = {name: agreement(logs(genes[f"{name}_real"]), logs(genes[f"{name}_made"]))
           for name in ("mean", "variance")}
     of["zeros"] = agreement(genes.zeros_real, genes.zeros_made)
     of_pairs = dict(correlations="pairs", correlations_in_types="inside", fold_changes="changes")
-    for name, what in of_pairs.items():
-        if found[what] is not None and len(found[what]): of[name] = agreement(found[what].real, found[what].made)
+    for name, table in ((name, found[what]) for name, what in of_pairs.items()):
+        if table is not None and len(table): of[name] = agreement(table.real, table.made)
     return pd.Series(of | dict(auroc=found["auroc"]))
 
 # %% ../nbs/23_sampling.ipynb #c05ed3f1
