@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLUSTERERS', 'RESOLUTION', 'MOST_CLUSTERED', 'MOST_EXACT', 'check_rep', 'small_seed', 'pca', 'check_clusterer',
-           'check_resolution', 'edge_weights', 'edge_widths', 'fuzzy_weights', 'neighbor_graph', 'cluster', 'by_size']
+           'check_n_clusters', 'check_resolution', 'edge_weights', 'edge_widths', 'fuzzy_weights', 'neighbor_graph',
+           'cluster', 'by_size']
 
 # %% ../nbs/06_clustering.ipynb #b78dae1f
 import warnings
@@ -85,7 +86,11 @@ def check_clusterer(
         raise ValueError(f"There is no clusterer {method!r}; use one of {names}.")
 
 # %% ../nbs/06_clustering.ipynb #c4d3ce31
-def _check_n_clusters(method, n_clusters, n):
+def check_n_clusters(
+    method,      # a clusterer
+    n_clusters,  # as in `cluster`
+    n,           # cells
+):
     "Raise a `ValueError` for a number of clusters that `n` cells cannot have"
     if n_clusters is None:
         raise ValueError(f"The clusterer {method!r} needs n_clusters, for instance the number of "
@@ -230,7 +235,7 @@ def cluster(
     check_clusterer(method)
     Z, random_state = check_rep(Z), small_seed(random_state)
     if method == "leiden": check_resolution(resolution)
-    else: _check_n_clusters(method, n_clusters, len(Z))
+    else: check_n_clusters(method, n_clusters, len(Z))
     if len(Z) == 1: return np.zeros(1, int)
     if method == "kmeans": return _kmeans(Z, n_clusters, random_state, n_init)
     if method == "gmm": return _gmm(Z, n_clusters, random_state)

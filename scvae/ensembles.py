@@ -6,8 +6,8 @@
 __all__ = ['METHODS', 'TIE', 'check_partitions', 'codes', 'memberships', 'coassociation', 'patterns', 'nearest_pair', 'join',
            'all_merges', 'average_linkage', 'complete_linkage', 'membership_kmeans', 'affinity', 'place_rest',
            'company', 'join_patterns', 'consensus_of_partitions', 'stability', 'run_agreement', 'neighbour_counts',
-           'neighbour_stability', 'combine', 'check_number', 'check_combining', 'check_options', 'check_runs',
-           'train_latents', 'latents_by_run', 'add_consensus', 'as_noted', 'consensus', 'plot_stability']
+           'neighbour_stability', 'combine', 'check_combining', 'check_options', 'check_runs', 'train_latents',
+           'latents_by_run', 'add_consensus', 'as_noted', 'consensus', 'plot_stability']
 
 # %% ../nbs/15_ensembles.ipynb #b241a91f
 import matplotlib.pyplot as plt
@@ -19,12 +19,11 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
-from .clustering import (RESOLUTION, by_size, check_clusterer, check_resolution, cluster,
-                              small_seed)
+from .clustering import (RESOLUTION, by_size, check_clusterer, check_n_clusters,
+                              check_resolution, cluster, small_seed)
 from .counts import become_own, check_adata, has
 from .docments import document
 from .fitting import as_json, fit
-from .likelihoods import is_whole
 from .many import put_back, seeds_of
 
 # %% ../nbs/15_ensembles.ipynb #0a76d304
@@ -296,20 +295,6 @@ def combine(
         return consensus_of_partitions(partitions, n_clusters, method, random_state=random_state)
     return by_size(cluster(np.hstack(latents), clusterer, n_clusters, resolution, random_state))
 
-# %% ../nbs/15_ensembles.ipynb #c4f0eae8
-def check_number(
-    clusterer,   # as in `cluster`
-    n_clusters,  # as in `consensus`
-    n_cells,     # in the data
-):
-    "Raise a ValueError for a number of clusters that cannot be."
-    if n_clusters is None and clusterer == "leiden": return
-    if n_clusters is None: raise ValueError(
-        f"The clusterer {clusterer!r} needs n_clusters; only 'leiden' does without.")
-    if not is_whole(n_clusters, 1, n_cells):
-        raise ValueError(f"n_clusters is {n_clusters}; with {n_cells} cells "
-                         f"it can be 1 to {n_cells}, a whole number.")
-
 # %% ../nbs/15_ensembles.ipynb #3803cad3
 def check_combining(
     method,      # as in `combine`
@@ -322,7 +307,8 @@ def check_combining(
     if method not in methods:
         raise ValueError(f"There is no method {method!r} to combine runs; use one of {methods}.")
     check_clusterer(clusterer)
-    check_number(clusterer, n_clusters, n_cells)
+    if n_clusters is not None or clusterer != "leiden":
+        check_n_clusters(clusterer, n_clusters, n_cells)
 
 # %% ../nbs/15_ensembles.ipynb #3f72887b
 def check_options(

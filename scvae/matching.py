@@ -201,8 +201,9 @@ def matched(
         if (other[kept] >= 0).mean() >= least:
             warn_other_names(where, wanted, names)
             place = other
-    exact, place = place, place_without_version(place, wanted, names)
-    warn_versions((place != exact)[kept])
+    if (place[kept] < 0).any():
+        exact, place = place, place_without_version(place, wanted, names)
+        warn_versions((place != exact)[kept])
     check_absent(place[kept] < 0, least, wanted, names)
     warn_depth(place >= 0, kept)
     return place
