@@ -6,18 +6,17 @@
 __all__ = ['AS_THEY_ARE', 'N_INIT', 'CRITERION', 'LOSSES', 'get_optuna', 'suggest_objective', 'suggest', 'params_of',
            'default_settings', 'mean_over_pairs', 'kmeans_of_seeds', 'separation', 'criteria_of_clusters', 'label_free',
            'load_raw', 'cells_of', 'training_options', 'fit_seeds', 'stop_if_hopeless', 'objective', 'JournalLock',
-           'cut_half_line', 'Journal', 'open_journal', 'open_search', 'working_on', 'workers_folder', 'is_at_work',
-           'was_abandoned', 'take_back', 'point_of', 'taken_back', 'finished', 'is_default', 'enqueue_default', 'begin',
-           'work_on', 'trial_row', 'trials', 'update', 'watched', 'search']
+           'cut_half_line', 'Journal', 'open_journal', 'open_search', 'working_on', 'workers_folder', 'in_turn',
+           'is_at_work', 'was_abandoned', 'take_back', 'point_of', 'taken_back', 'finished', 'is_default',
+           'enqueue_default', 'begin', 'work_on', 'trial_row', 'trials', 'update', 'watched', 'search']
 
 # %% ../nbs/16_tuning.ipynb #9644b4bb
 import dataclasses, inspect, itertools, json, os, re, sys, time, uuid
 import numpy as np
 import pandas as pd
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from filelock import FileLock, Timeout
-from threading import Thread
+from threading import Lock, Thread
 from functools import lru_cache, partial
 from pathlib import Path
 from sklearn.metrics import adjusted_rand_score, silhouette_score
@@ -363,6 +362,13 @@ def workers_folder(
     path = as_path(storage)
     return path.with_name(f".{path.name}.workers")
 
+# %% ../nbs/16_tuning.ipynb #061aa2ca
+def in_turn(
+    storage,  # as in `open_search`
+):            # a lock; of a URL, one of this process
+    "What a process holds from before it asks for a trial until its name is in it."
+    return Lock() if "://" in str(storage) else FileLock(f"{as_path(storage)}.begin")
+
 # %% ../nbs/16_tuning.ipynb #84f52d8d
 def is_at_work(
     storage,  # as in `open_search`
@@ -383,18 +389,16 @@ def was_abandoned(
     trial,    # of Optuna
     storage,  # as in `open_search`; a journal
 ) -> bool:
-    "Whether a trial is running although the process that ran it has ended."
+    "Whether a trial is running although the process that ran it has ended; ask `in_turn`."
     if trial.state != get_optuna().trial.TrialState.RUNNING: return False
-    worker = trial.user_attrs.get("worker")
-    if worker: return not is_at_work(storage, worker)
-    return datetime.now() - trial.datetime_start > timedelta(minutes=1)  # not even named yet
+    return not is_at_work(storage, trial.user_attrs.get("worker"))
 
 # %% ../nbs/16_tuning.ipynb #7d9ceafc
 def take_back(
     study,    # of Optuna
     storage,  # as in `open_search`
 ) -> int:     # how many there were
-    "Fail the trials of processes that were killed, and ask for their points again."
+    "Fail trials of killed processes, and ask for their points again; to be called `in_turn`."
     folder = workers_folder(storage)
     if not folder: return 0
     for path in list(folder.glob("*")): is_at_work(storage, path.name)  # removes what is left
@@ -449,10 +453,7 @@ def begin(
 ):            # an optuna.Study
     "Open a search, take back what killed processes left, and ask for the default."
     study = open_search(storage, name)
-    if not workers_folder(storage):
-        enqueue_default(study)
-        return study
-    with FileLock(f"{as_path(storage)}.begin"):
+    with in_turn(storage):
         take_back(study, storage)
         enqueue_default(study)
     return study
@@ -466,12 +467,14 @@ def work_on(
     number,    # of this process, the seed of its sampler
 ):
     "Run trials until there are enough, whoever ran them."
-    study = open_search(storage, dataset, random_state=number)
+    study, turn = open_search(storage, dataset, random_state=number), in_turn(storage)
     with working_on(storage) as worker:
         def run_trial(trial):
             trial.set_user_attr("worker", worker)
+            turn.release()
             return on_one_thread(objective, trial, dataset, seeds)
         while finished(study) < n_trials:
+            turn.acquire()
             study.optimize(run_trial, n_trials=1, catch=(FloatingPointError,))
 
 # %% ../nbs/16_tuning.ipynb #e40318e4
@@ -543,7 +546,7 @@ def search(
     jobs = [(storage, str(dataset), n_trials, seeds, i) for i in range(n)]
     with watched(study, n_trials, progress, storage):
         ended = [job for _, job in in_workers(work_on, jobs, n)]
-    take_back(study, storage)
+    with in_turn(storage): take_back(study, storage)
     for job in ended: job.result()  # what went wrong in one is raised here
     return trials(study)
 
