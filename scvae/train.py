@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ENGINE', 'LEAST', 'WHOLE', 'KNOWN', 'DEVICE_STREAM', 'best_device', 'gpu', 'device_of', 'best_precision', 'autocast',
            'Options', 'check_options', 'check_number', 'check_seed', 'unknown_choice', 'check_shares', 'minibatches',
-           'least_cells', 'check_held', 'check_batches', 'Batch', 'OnHost', 'OnDevice', 'Cells', 'kept_genes',
-           'covariates_of', 'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally', 'train_epoch', 'plan_epoch',
-           'train', 'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept', 'epoch_row', 'Best', 'dropped',
-           'Dropout', 'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells', 'settings_of', 'about_run',
-           'embed', 'embedded']
+           'least_cells', 'check_held', 'check_batches', 'Batch', 'on_device', 'has_room', 'OnHost', 'OnDevice',
+           'Cells', 'kept_genes', 'covariates_of', 'contrast', 'losses', 'held_out_losses', 'lr_at', 'Tally',
+           'train_epoch', 'plan_epoch', 'train', 'run_epochs', 'Run', 'check_run', 'check_weight', 'state_kept',
+           'epoch_row', 'Best', 'dropped', 'Dropout', 'thinned', 'Thinned', 'Halved', 'shown', 'plain', 'digest_cells',
+           'settings_of', 'about_run', 'embed', 'embedded']
 
 # %% ../nbs/05_train.ipynb #edcf845e
 import copy, numbers, signal, threading
@@ -233,10 +233,30 @@ class Batch(NamedTuple):
         "What is to be explained, as a matrix, n_cells x kept genes."
         return self.asked.dense() if isinstance(self.asked, Counts) else self.asked
 
+# %% ../nbs/05_train.ipynb #15ac272b
+def on_device(
+    arrays,  # of numbers
+    device,  # torch.device
+) -> tuple:  # of tensors
+    "Arrays as tensors; pinned on the way to a CUDA device, which then need not be waited for."
+    parts = map(torch.from_numpy, arrays)
+    if device.type == "cuda": parts = [part.pin_memory() for part in parts]
+    return tuple(part.to(device, non_blocking=True) for part in parts)
+
+# %% ../nbs/05_train.ipynb #3440f6c4
+def has_room(
+    device,  # torch.device
+    X,       # CSR
+) -> bool:
+    "Whether a matrix should be kept there: on a GPU, unless it takes half of what is free."
+    if device.type == "cpu": return False
+    used = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    return device.type != "cuda" or used < torch.cuda.mem_get_info(device)[0] / 2
+
 # %% ../nbs/05_train.ipynb #74ecff20
 class OnHost:
-    "A CSR matrix in the processor's memory."
-    def __init__(self, X): self.X = X
+    "A CSR matrix in the processor's memory, whose rows come to a device."
+    def __init__(self, X, device): self.X, self.device = X, device
 
     def rows(self,
         rows,    # which, as an index array
@@ -244,7 +264,7 @@ class OnHost:
         "The entries of some rows, gathered by scipy."
         some = self.X[rows]
         row = np.repeat(np.arange(len(rows)), np.diff(some.indptr))
-        return tuple(map(torch.from_numpy, (row, some.indices, some.data)))
+        return on_device((row, some.indices, some.data), self.device)
 
 # %% ../nbs/05_train.ipynb #4662483f
 class OnDevice:
@@ -279,7 +299,7 @@ class Cells:
         prep,  # fitted Preprocessor
         net,   # the VAE that will see them
         conditions=None,  # n_cells x n_conditions, for the decoder: a batch, one-hot
-        resident=None,    # True: keep the matrix on the device; None: where that is not the CPU
+        resident=None,    # True: keep the matrix on the device; None: on a GPU with room for it
     ):
         ready_for_fork()
         check_genes(X, len(prep.highly_variable), prep.var_names)
@@ -343,8 +363,8 @@ def to(self: Cells,
         if values is None: continue
         setattr(self, name, torch.as_tensor(values, dtype=torch.float32, device=self.device))
     self.of_zero = self.standardised(-self.mean, self.std)
-    there = self.device.type != "cpu" if self.resident is None else self.resident
-    self.matrix = OnDevice(self.X, self.device) if there else OnHost(self.X)
+    there = has_room(self.device, self.X) if self.resident is None else self.resident
+    self.matrix = (OnDevice if there else OnHost)(self.X, self.device)
     return self
 
 # %% ../nbs/05_train.ipynb #e392a53d
