@@ -46,8 +46,8 @@ from typing import Annotated, NamedTuple
 from .chapters import NotebookFailed, find_data, notebooks, run_notebook, use_data, value_of
 from .docments import document
 from .files import (FileChanged, Mark, as_path, atomic, check_known, check_place,
-                         check_readable, file_sha256, lock, mark_of, tidy_ending, unchanged,
-                         writing)
+                         check_readable, file_sha256, is_address, lock, mark_of, tidy_ending,
+                         unchanged, writing)
 
 # %% ../nbs/19_cli.ipynb #29899d27
 ABOUT = """\
@@ -294,8 +294,9 @@ def cells_at(
     name,  # of a file or a dataset, as given; None: none
 ) -> str:
     "The same; that a file is not there is said at once, before torch is loaded."
+    if is_address(name): return name
     name = clean(name)
-    is_path = str(name).endswith((".h5ad", ".h5", ".loom", ".zarr")) and "://" not in name
+    is_path = str(name).endswith((".h5ad", ".h5", ".loom", ".zarr"))
     if is_path and n_started() < 2 and not os.path.exists(name): check_readable(name)
     return name
 
@@ -347,7 +348,7 @@ Layer = Annotated[str, typer.Option(help=(
     "Where the raw counts are: X, raw, a layer, or auto to look for them.  [default: X]"))]
 FitLayer = Annotated[str, typer.Option(help=(
     "Where the raw counts are: X, raw, a layer, or auto.  [default: as in the fit]"))]
-Round = Annotated[bool, typer.Option("--round", help=(
+Round = Annotated[bool, typer.Option("--round", "--round-counts", help=(
     "Round counts that are no whole numbers, as some programs estimate them."))]
 MinCounts = Annotated[int, typer.Option(min=0, help="Leave out cells with fewer counts.")]
 MinGenes = Annotated[int, typer.Option(min=0, help=(
@@ -2227,7 +2228,7 @@ def notebook_command(name: Chapter = None, data: OtherCells = None, out: Noteboo
 
 # %% ../nbs/19_cli.ipynb #18a9b8d6
 Workers = Annotated[int, typer.Option(help="Processes.  [default: one for each core]", min=1)]
-Trials = Annotated[int, typer.Option(min=1, help=(
+Trials = Annotated[int, typer.Option("--trials", "--n-trials", min=1, help=(
     "Settings to try, those of earlier calls included."))]
 Nets = Annotated[int, typer.Option(min=2, help=(
     "Nets a trial; settings are good if these agree."))]

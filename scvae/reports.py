@@ -12,15 +12,15 @@ __all__ = ['ACTIVE', 'FEW_CELLS', 'MOST_DEPTH', 'NOTABLE', 'NO_DEPTH', 'NO_HELD'
            'findings', 'sampled', 'complete', 'batches_told', 'open_run', 'legend_below', 'plot_map', 'title_of',
            'warned', 'headline', 'as_list', 'as_box', 'box_of', 'shown', 'largest_rows', 'summary', 'as_table',
            'genes_table', 'latents_table', 'agreement_text', 'against', 'batches_text', 'plot_batch_shares',
-           'plot_against', 'given_types', 'given_text', 'given_table', 'compared_in', 'compared_text', 'compared_table',
-           'fit_defaults', 'fit_line', 'prepared_text', 'network_text', 'training_text', 'other_text', 'overlap_text',
-           'clusters_text', 'versions_of', 'methods', 'methods_box', 'how_to_redo', 'parts_in', 'blank_report',
-           'this_python', 'kernel_beside', 'signals_kept', 'as_values', 'parameterised', 'check_utf8', 'execute',
-           'page', 'as_page', 'check_report', 'check_label', 'run_report', 'make_page', 'failed_notebook', 'beside',
-           'has_batches', 'run_template', 'no_report', 'run_files', 'run_names', 'cells_told', 'check_cells',
-           'common_cells', 'Run', 'open_runs', 'with_shared', 'compared_line', 'plainly', 'settings_table',
-           'outcome_of', 'batch_mixing', 'label_scores', 'silhouette', 'outcome_table', 'clusters_agree', 'plot_runs',
-           'plot_moves', 'compare_runs']
+           'plot_against', 'given_types', 'given_text', 'given_table', 'is_mapped', 'mapped_text', 'compared_in',
+           'compared_text', 'compared_table', 'fit_defaults', 'fit_line', 'prepared_text', 'network_text',
+           'training_text', 'other_text', 'overlap_text', 'clusters_text', 'versions_of', 'methods', 'methods_box',
+           'how_to_redo', 'parts_in', 'blank_report', 'this_python', 'kernel_beside', 'signals_kept', 'as_values',
+           'parameterised', 'check_utf8', 'execute', 'page', 'as_page', 'check_report', 'check_label', 'run_report',
+           'make_page', 'failed_notebook', 'beside', 'has_batches', 'run_template', 'no_report', 'run_files',
+           'run_names', 'cells_told', 'check_cells', 'common_cells', 'Run', 'open_runs', 'with_shared', 'compared_line',
+           'plainly', 'settings_table', 'outcome_of', 'batch_mixing', 'label_scores', 'silhouette', 'outcome_table',
+           'clusters_agree', 'plot_runs', 'plot_moves', 'compare_runs']
 
 # %% ../nbs/17_reports.ipynb #39808f41
 import asyncio, copy, html, inspect, json, os, shutil, tempfile
@@ -704,6 +704,21 @@ def given_table(
     table = table.sort_values("confidence (median)").head(MOST_NAMED).rename_axis("type given")
     return shown(table, {f"below {UNSURE:g}": "{:.0%}"})
 
+# %% ../nbs/17_reports.ipynb #1c8dcd8d
+def is_mapped(
+    obs,  # of the cells
+) -> bool:
+    "Whether `map` said how far the cells are from its reference."
+    return "scvae_distance" in obs and pd.api.types.is_numeric_dtype(obs["scvae_distance"])
+
+def mapped_text(
+    adata,  # cells
+) -> str:   # Markdown
+    "How many cells are far from the reference."
+    far = adata.obs["scvae_distance"].dropna()
+    return (f"{(far > 1).mean():.0%} of {len(far)} mapped cells lie farther out than nearly all of "
+            f"the reference (a distance above 1); the median distance is {far.median():.2f}.")
+
 # %% ../nbs/17_reports.ipynb #cbec15e4
 def compared_in(
     uns,    # of the cells
@@ -944,12 +959,13 @@ def parts_in(
     if Path(adata_path).suffix != ".h5ad": return set()
     try: adata = anndata.read_h5ad(adata_path, backed="r")
     except Exception: return set()  # whatever it is, the notebook will say it
-    try: found = {"transfer": given_types(adata.obs), "expression": compared_in(adata.uns)}
+    try: found = {"mapped": is_mapped(adata.obs), "transfer": given_types(adata.obs),
+                  "expression": compared_in(adata.uns)}
     finally: adata.file.close()
     return {tag for tag, there in found.items() if there}
 
 # %% ../nbs/17_reports.ipynb #777f2541
-PARTS = {"label", "batches", "transfer", "expression"}  # tags of cells that not all pages have
+PARTS = {"label", "batches", "mapped", "transfer", "expression"}  # tags that not all pages have
 
 def blank_report(
     parts=(),  # those of PARTS that it has

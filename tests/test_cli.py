@@ -103,7 +103,7 @@ def test_options_of_python_have_their_names_in_the_shell(cells, tmp_path):
     import scvae as library
     fit = ["fit", cells, *quick, "-o"]
     watched = ["--held-out", "0.3", "--patience", "1", "--epochs", "90"]
-    lines = [[*fit, tmp_path/"seed", "--seed", "3"],
+    lines = [[*fit, tmp_path/"seed", "--seed", "3", "--round-counts"],
              [*fit, tmp_path/"state", "--random-state", "3"], [*fit, tmp_path/"watched", *watched],
              [*fit, tmp_path/"none", "--patience", "1"],
              [*fit, tmp_path/"none", "--device", "gpu"]]

@@ -1,5 +1,5 @@
 "The page of a run and the page that compares runs: what is on them, in which order, in a browser."
-import re
+import base64, re
 import anndata, numpy as np, pandas as pd, pytest
 import hostile
 import scvae
@@ -20,6 +20,7 @@ def a_run(folder, seed=0, n=None):
     vae = scvae.fit(adata, random_state=seed, progress=False, **how)
     cluster_cells(adata, random_state=seed)
     adata.obs["kind_predicted"], adata.obs["kind_confidence"] = adata.obs[EVIL], .5
+    adata.obs["scvae_distance"] = np.linspace(.2, 2.2, adata.n_obs)
     genes = pd.DataFrame({EVIL.replace("/", ""): ["<b>gene", "x"]}).to_records(index=False)
     adata.uns["rank_genes_groups"] = {"names": genes.astype([(genes.dtype.names[0], "O")]),
         "params": {"groupby": EVIL, "reference": "rest", "method": "t-test"}}
@@ -60,10 +61,11 @@ def heads(page):
 
 def test_maps_come_first_and_losses_late(page):
     text, found = page.read_text(encoding="utf-8"), heads(page)
-    asked = ["Batches", "Types that were given", "Genes that differ between groups"]
+    asked = ["Batches", "Cells that were mapped", "Types that were given",
+             "Genes that differ between groups"]
     assert [h for h in found if h in asked] == asked
     images = [m.start() for m in re.finditer("<img", text)]
-    assert len(images) == 9 and sum(i < text.index("What to know first") for i in images) == 4
+    assert len(images) == 10 and sum(i < text.index("What to know first") for i in images) == 4
     assert found.index("Training") > found.index("Against known types")
     assert found[-2:] == ["Methods, to be pasted", "Reproduce this page"]
 
@@ -76,7 +78,8 @@ def test_a_page_does_not_speak_of_what_is_not_there(folder):
     adata.write_h5ad(folder/"plain"/"adata.h5ad")
     made = reports.run_report(folder/"plain/model", folder/"plain/adata.h5ad", folder/"p.html")
     text = made.read_text(encoding="utf-8")
-    for words in ("Batches", "Against known", "Types that were", "Genes that differ", " share "):
+    for words in ("Batches", "Against known", "were mapped", "Types that were", "Genes that differ",
+                  " share "):
         assert words not in re.sub("(?s)<style>.*</style>", "", text), words
 
 
@@ -106,6 +109,19 @@ def test_on_paper_no_figure_is_cut(page, browser):
     inside = "getComputedStyle(document.images[0]).breakInside"
     assert browser.js(inside) == "avoid"
     assert browser.js("getComputedStyle(document.images[0]).filter") == "none"
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_page_prints_on_a4(page, both, browser):
+    for one in (page, both):
+        browser.open(one.resolve().as_uri())
+        printed = browser.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
+        pdf = base64.b64decode(printed["data"])
+        sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+        assert len(sizes) >= 2 and {tuple(round(float(x)) for x in s) for s in sizes} == {(595, 842)}
+    browser.open(one.resolve().as_uri(), width=680)      # A4 less its margins, in pixels of CSS
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.js("document.documentElement.scrollWidth") <= 680
     browser.call("Emulation.setEmulatedMedia", media="")
 
 

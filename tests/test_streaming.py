@@ -38,6 +38,37 @@ def test_streamed_is_the_same_model(path, how):
     assert a.history.equals(b.history) and a.settings == b.settings
 
 
+@pytest.fixture
+def address(path, tmp_path, monkeypatch):
+    "The same cells in an object store."
+    import fsspec
+    monkeypatch.setenv("SCVAE_DATA", str(tmp_path/"data"))
+    fsspec.filesystem("memory").put(str(path), "/store/atlas.h5ad")
+    return "memory://store/atlas.h5ad"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_cells_of_an_object_store_give_the_model_of_a_file(path, address, stream):
+    there, here = scvae.fit(address, stream=stream, **QUICK), whole(path)
+    assert np.array_equal(latents(there), latents(here)) and there.settings == here.settings
+    with pytest.raises(ValueError, match="nothing at this address"):
+        scvae.fit("memory://store/none.h5ad", stream=stream, **QUICK)
+
+
+def test_the_shell_takes_cells_of_an_object_store(address, tmp_path):
+    run = lambda *line: CliRunner().invoke(cli.app, [*map(str, line)], prog_name="scvae")
+    quick = ["--epochs", 1, "--no-report"]
+    done = run("fit", address, "-o", tmp_path/"run", *quick)
+    assert done.exit_code == 0 and (tmp_path/"run"/"adata.h5ad").exists(), done.stderr
+    refused = run("fit", address, "-o", tmp_path/"other", "--update", *quick)
+    assert refused.exit_code == 2 and "leave out --update" in refused.stderr
+    gone = run("fit", "memory://store/none.h5ad", "-o", tmp_path/"none", *quick)
+    assert gone.exit_code == 2 and len(gone.stderr.splitlines()) == 1
+    assert "nothing at this address" in gone.stderr and not (tmp_path/"none").exists()
+    away = run("fit", address, "-o", "s3://atlas/run", *quick)
+    assert away.exit_code == 2 and "only cells are read from one" in away.stderr
+
+
 def test_small_buffers_give_as_good_a_model(path, small_blocks):
     "Other order, other numbers; the losses are alike."
     usual, blocks = streamed(path, epochs=20), streamed(path, epochs=20, memory="30kB")
