@@ -289,15 +289,18 @@ MENDED = [  # what Sphinx and furo write that hinders a reader or weighs, and wh
     (r'<span class="[npw]">([^<]*)</span>', r"\1")]  # looks as all text: 40 % of a page
 
 
-def card(text):
+def card(text, name):
     "The same page with what others show of it before it is opened: title, subtitle, a picture."
     said = re.search(r"<title>(.*?)</title>.*?</h1>\s*<blockquote>\s*<div><p>(.*?)</p>", text, re.S)
     if not said: return text
     plain = lambda x: html.escape(html.unescape(" ".join(re.sub(r"<[^>]+>", "", x).split())))
     image = f"{chapters.site_address}_images/donors.png"
-    told = {"og:title": plain(said[1]), "og:description": plain(said[2]), "og:image": image}
+    told = {"og:title": plain(said[1]), "og:description": plain(said[2]), "og:image": image,
+            "og:type": "article"}
+    if chapters.published: told["og:url"] = chapters.site_address + name
     tags = [f'<meta property="{name}" content="{value}">' for name, value in told.items()]
     tags.append(f'<meta name="description" content="{told["og:description"]}">')
+    tags.append('<meta name="twitter:card" content="summary_large_image">')
     return text.replace("</head>", "\n".join(tags) + "\n</head>", 1)
 
 

@@ -2,6 +2,8 @@
 "use strict";
 {
 const here = new URL(".", document.currentScript.src);
+// From disk no page can be fetched, so results of a search stand without a line of their page.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 const BLUE = "#0072b2", ORANGE = "#e69f00", GREEN = "#009e73";
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
