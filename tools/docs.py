@@ -306,7 +306,7 @@ def card(text, name):
 
 def mend(path):
     "A page as those who do not see it can use it, and as others show it; its text."
-    text = card(path.read_text(encoding="utf-8"))
+    text = card(path.read_text(encoding="utf-8"), path.relative_to(site).as_posix())
     for found, better in MENDED: text = re.sub(found, better, text)
     path.write_text(text, encoding="utf-8")
     return text
