@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['GRID', 'FEWEST', 'CONTRAST', 'OF_PEERS', 'CONTROLS', 'METHODS', 'SETS', 'PLAINLY', 'BIO', 'MEASURES', 'BOTH', 'TRIED',
            'CHANGES', 'named_by_neighbours', 'enough_cells', 'of_neighbours', 'of_leiden', 'options_for', 'laid_by_fit',
-           'side_by_side', 'of_residuals', 'of_types', 'control', 'space_by', 'scib_bio', 'by_types', 'judged',
-           'representation_study', 'study_by', 'by_kmeans', 'kmeans_study', 'means', 'rivals_of', 'margins',
-           'margin_table', 'leiden_of', 'seeds_agree', 'bio_of', 'changes_by', 'recalls', 'recalls_of', 'cost_of',
-           'one_setting']
+           'of_residuals', 'of_types', 'control', 'space_by', 'scib_bio', 'by_types', 'judged', 'representation_study',
+           'study_by', 'by_kmeans', 'kmeans_study', 'means', 'rivals_of', 'margins', 'margin_table', 'leiden_of',
+           'seeds_agree', 'bio_of', 'changes_by', 'recalls', 'recalls_of', 'cost_of', 'one_setting']
 
 # %% ../../nbs/47_representation.ipynb #76320f27
 import time, warnings
@@ -121,16 +120,6 @@ def laid_by_fit(
     fit(adata, random_state=seed, progress=False, **options_for(recipe))
     return adata, adata.obsm["X_scvae"]
 
-# %% ../../nbs/47_representation.ipynb #1929a566
-def side_by_side(
-    recipe,  # from `recipe`
-    seed,    # which few seeds
-    n=3,     # how many models
-) -> tuple:  # AnnData, cells x dimensions
-    "Cells where several models of `fit` lay them, their columns beside each other."
-    found = [laid_by_fit(recipe, s) for s in range(n * seed, n * seed + n)]
-    return found[0][0], np.hstack([Z for _, Z in found])
-
 # %% ../../nbs/47_representation.ipynb #69cd5f5f
 def of_residuals(
     recipe,  # from `recipe`
@@ -170,7 +159,6 @@ def space_by(
     seed,    # of everything random
 ) -> tuple:  # AnnData, cells x dimensions
     "By `fit`, or as `space_of`; components also at equal widths (white), half-way, by the angle."
-    if recipe["method"] == "side_by_side": return side_by_side(recipe, seed)
     if recipe["space"] != "latents": return laid_by_fit(recipe, seed)
     way = recipe["method"].replace("control", "pca").split("_")
     if "residuals" in way: return of_residuals(recipe)
@@ -344,13 +332,10 @@ def bio_of(
 BOTH = dict(space="both")
 TRIED = {  # name -> what differs from the default's networks
     "default": BOTH, "nb": BOTH | dict(likelihood="nb", beta=1.),
-    "nb_third": BOTH | dict(likelihood="nb", beta=.3), "latents_32": BOTH | dict(n_latent=32),
-    "latents_50": BOTH | dict(n_latent=50), "genes_3000": BOTH | dict(n_top_genes=3000),
-    "side_by_side": BOTH | dict(method="side_by_side")}
+    "latents_32": BOTH | dict(n_latent=32), "genes_3000": BOTH | dict(n_top_genes=3000)}
 CHANGES = {  # name -> for a reader
-    "nb": "counts (negative binomial), beta 1", "nb_third": "counts, beta 0.3",
-    "latents_32": "32 latents", "latents_50": "50 latents", "genes_3000": "3000 genes",
-    "side_by_side": "three models beside each other"}
+    "nb": "counts (negative binomial), beta 1", "latents_32": "32 latents",
+    "genes_3000": "3000 genes"}
 
 # %% ../../nbs/47_representation.ipynb #4e51cc0e
 def changes_by(
