@@ -479,7 +479,7 @@ def as_alra(
 DENOISERS = {"none": "as measured", "mean": "the mean of each gene", "knn": "15 neighbours",
              "svd": "low rank", "alra": "ALRA-like", "default": "default (Gaussian)",
              "nb": "likelihood='nb'", "nb_beta_1": "nb, beta 1", "nb_25": "nb, 25 draws",
-             "zinb_ae": "zinb, beta 0, as DCA"}
+             "zinb_ae": "zinb, beta 0, DCA-like"}
 ALONE = ("nb_25", "zinb_ae")  # with runs of their own
 FITTED = {  # arguments of `by_vae`
     "default": {}, "nb": dict(likelihood="nb"), "nb_beta_1": dict(likelihood="nb", beta=1.),
