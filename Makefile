@@ -6,7 +6,7 @@ BIN := .venv/bin
 # What the libraries are about to drop is an error in our own code, in notebooks as in pytest.ini.
 STRICT := PYTHONWARNINGS=error::DeprecationWarning:__main__,error::FutureWarning:__main__
 
-.PHONY: study peers integration bench test test-all faults lab readme notebooks docs docs-test serve clean
+.PHONY: study peers integration jobs bench test test-all faults lab readme notebooks docs docs-test serve clean
 
 study: .venv/ready
 	@$(BIN)/scvae study founding --seeds $(SEEDS) --out runs/founding
@@ -19,6 +19,11 @@ peers: .venv/ready .venv-peers/ready
 integration: .venv/ready .venv-peers/ready .venv-scib/ready
 	@$(if $(DATA_DIR),SCVAE_DATA="$(DATA_DIR)") OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -c \
 		"from scvae.studies.integration import *; integration_study(range($(SEEDS)), out='$(or $(INTEGRATION_OUT),runs/integration.csv)')"
+
+# Mapping, expression, new cells and denoising, each beside simple rivals and scvi-tools. DATA_DIR as above; JOBS_OUT=folder takes the rows.
+jobs: .venv/ready .venv-peers/ready
+	@$(if $(DATA_DIR),SCVAE_DATA="$(DATA_DIR)") OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -c \
+		"from scvae.studies.jobs import *; jobs_study(range($(SEEDS)), folder='$(or $(JOBS_OUT),runs/jobs)')"
 
 # Our engine against scvi-tools' and against this machine's limit; CELLS=3000,30000 and BENCH_OUT=file.csv change what is measured and where it goes.
 bench: .venv/ready .venv-peers/ready

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['LEAST', 'ASKED', 'SCALE', 'Sample', 'PSEUDO', 'RANKED', 'check_groups', 'column_of', 'comparisons', 'check_others',
            'Question', 'measured', 'sampled', 'rates', 'Encoded', 'encoded', 'shared_batches', 'pairs', 'log_error',
-           'change_of', 'fold_changes', 'seen_in', 'probabilities', 'expected_fdr', 'null_calls', 'described',
-           'compare', 'ranked', 'scanpy_layout', 'check_models', 'by_probability', 'differential_expression',
-           'tables_of', 'two_groups', 'log_normalised', 'wilcoxon', 'log_cpm', 'welch', 'pseudobulk']
+           'normals', 'change_of', 'fold_changes', 'seen_in', 'probabilities', 'expected_fdr', 'null_calls',
+           'median_of', 'described', 'compare', 'ranked', 'scanpy_layout', 'check_models', 'by_probability',
+           'differential_expression', 'tables_of', 'two_groups', 'log_normalised', 'wilcoxon', 'log_cpm', 'welch',
+           'pseudobulk']
 
 # %% ../nbs/21_expression.ipynb #a402dc7f
 import warnings
@@ -228,6 +229,15 @@ def log_error(
         total = total + variance / (mean + PSEUDO)**2
     return np.sqrt(total) / np.log(2)
 
+# %% ../nbs/21_expression.ipynb #f6c33a4d
+def normals(
+    shape,  # rows, columns
+    rng,    # numpy Generator
+) -> np.ndarray:  # float32
+    "Numbers from a standard normal distribution; torch draws them in half the time."
+    seeded = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    return torch.randn(shape, generator=seeded).numpy()
+
 # %% ../nbs/21_expression.ipynb #909ea778
 def change_of(
     one,    # rates of cells of group 1, n_pairs x genes
@@ -236,7 +246,7 @@ def change_of(
     rng,    # numpy Generator
 ) -> tuple: # LFC, n_pairs x genes; mean rates, 2 x genes
     "Log2 fold changes of pairs, as uncertain as counts leave them."
-    noise = error.astype(np.float32) * rng.standard_normal(one.shape, dtype=np.float32)
+    noise = error.astype(np.float32) * normals(one.shape, rng)
     lfc = np.log2((one + np.float32(PSEUDO)) / (other + np.float32(PSEUDO)))
     return lfc + noise, np.stack([one.mean(0), other.mean(0)])
 
@@ -297,6 +307,16 @@ def null_calls(
     p = probabilities(np.concatenate(lfc), seen_in(sample, first), how.delta).proba_de
     return int((expected_fdr(p.to_numpy()) <= how.fdr).sum())
 
+# %% ../nbs/21_expression.ipynb #f219fe27
+def median_of(
+    x,  # n_rows x n_columns
+) -> np.ndarray:  # of each column
+    "The median of each column as numpy has it, in a third of the time."
+    half = len(x) // 2
+    halves = np.partition(np.ascontiguousarray(x.T), half, axis=1)
+    upper = halves[:, half]
+    return upper if len(x) % 2 else (halves[:, :half].max(1) + upper) / 2
+
 # %% ../nbs/21_expression.ipynb #d1fa4bbf
 def described(
     changes,  # LFC of the pairs of each model, a list
@@ -306,7 +326,7 @@ def described(
 ) -> pd.DataFrame:  # a row for each gene
     "What pairs say of each gene."
     lfc, of_models = np.concatenate(changes), [change.mean(0) for change in changes]
-    found = dict(lfc_mean=lfc.mean(0), lfc_median=np.median(lfc, 0), lfc_std=lfc.std(0))
+    found = dict(lfc_mean=lfc.mean(0), lfc_median=median_of(lfc), lfc_std=lfc.std(0))
     if len(changes) > 1: found["lfc_spread"] = np.std(of_models, 0, ddof=1)
     rest = dict(scale1=means[0], scale2=means[1],
                 non_zeros_proportion1=seen[0], non_zeros_proportion2=seen[1])

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PAIRS', 'TRANSFER', 'PLAIN', 'DIFFERENCES', 'EXPRESSION', 'COMPARED', 'SOME', 'GENERATED', 'GENERATORS', 'DENOISED',
-           'DENOISERS', 'JOBS', 'BASELINES', 'Pair', 'both_species', 'parts_of', 'by_components', 'by_scanvi',
-           'judged_transfer', 'of_types', 'timed', 'transfer_rows', 'true_lfc', 'questions', 'two_groups', 'some_of',
-           'of_calls', 'by_models', 'by_wilcoxon', 'of_tables', 'mixed_up', 'by_scvi', 'models_for', 'expression_rows',
-           'comparing_rows', 'generators', 'generation_rows', 'thinned', 'by_neighbours', 'rank_of', 'by_low_rank',
-           'as_alra', 'by_vae', 'denoised', 'losses', 'train_and_test', 'denoising_rows', 'recipes_of', 'jobs_study',
-           'means_of', 'ahead_of', 'job_margins', 'plot_measure', 'plot_means']
+           'DENOISERS', 'ALONE', 'FITTED', 'JOBS', 'BASELINES', 'Pair', 'both_species', 'parts_of', 'by_components',
+           'by_scanvi', 'judged_transfer', 'of_types', 'timed', 'transfer_rows', 'true_lfc', 'questions', 'two_groups',
+           'some_of', 'of_calls', 'by_models', 'by_wilcoxon', 'of_tables', 'mixed_up', 'by_scvi', 'models_for',
+           'expression_rows', 'comparing_rows', 'generators', 'generation_rows', 'thinned', 'by_neighbours', 'rank_of',
+           'by_low_rank', 'as_alra', 'by_vae', 'denoised', 'losses', 'train_and_test', 'denoising_rows', 'recipes_of',
+           'jobs_study', 'means_of', 'ahead_of', 'job_margins', 'plot_measure', 'plot_means']
 
 # %% ../../nbs/49_jobs.ipynb #4b4f230b
 import time, warnings
@@ -478,16 +478,23 @@ def as_alra(
 # %% ../../nbs/49_jobs.ipynb #633c3739
 DENOISERS = {"none": "as measured", "mean": "the mean of each gene", "knn": "15 neighbours",
              "svd": "low rank", "alra": "ALRA-like", "default": "default (Gaussian)",
-             "nb": "likelihood='nb'", "nb_beta_1": "nb, beta 1"}
+             "nb": "likelihood='nb'", "nb_beta_1": "nb, beta 1", "nb_25": "nb, 25 draws",
+             "zinb_ae": "zinb, beta 0, DCA-like"}
+ALONE = ("nb_25", "zinb_ae")  # with runs of their own
+FITTED = {  # arguments of `by_vae`
+    "default": {}, "nb": dict(likelihood="nb"), "nb_beta_1": dict(likelihood="nb", beta=1.),
+    "nb_25": dict(likelihood="nb", n_samples=25), "zinb_ae": dict(likelihood="zinb", beta=0.)}
 
+# %% ../../nbs/49_jobs.ipynb #325f0628
 def by_vae(
     train,  # AnnData
-    seed,   # of the training
-    **options,  # of `fit`
+    seed,   # of the training, and of the draws
+    n_samples=None,  # draws from the posterior to average; None: its mean is decoded
+    **options,       # of `fit`
 ) -> np.ndarray:  # n_cells x n_genes
     "Rates that a model expects."
     vae = fit(train, None, random_state=seed, progress=False, **options)
-    out = vae.normalized_expression(train).to_numpy()
+    out = vae.normalized_expression(train, n_samples=n_samples, random_state=seed).to_numpy()
     return out if vae.net.likelihood.counts else np.expm1(out)
 
 # %% ../../nbs/49_jobs.ipynb #81aae096
@@ -502,9 +509,7 @@ def denoised(
     if method == "mean": return np.tile(X.sum(0).A1, (X.shape[0], 1))
     if method == "knn": return by_neighbours(X)
     if method in ("svd", "alra"): return by_low_rank(X, method == "alra")
-    options = {"default": {}, "nb": dict(likelihood="nb"),
-               "nb_beta_1": dict(likelihood="nb", beta=1.)}
-    return by_vae(train.copy(), seed, **options[method])
+    return by_vae(train.copy(), seed, **FITTED[method])
 
 # %% ../../nbs/49_jobs.ipynb #4afbf829
 def losses(
@@ -535,13 +540,14 @@ def train_and_test(
 
 # %% ../../nbs/49_jobs.ipynb #9863541b
 def denoising_rows(
-    recipe,  # with a dataset of DENOISED
+    recipe,  # with a dataset of DENOISED; a method that has a run of its own, or none
     seed,    # of everything random
 ) -> list:   # a row for each method
     "Denoise nine tenths of the molecules by each method, and judge by the others."
     train, test = train_and_test(counts_of(load(recipe["dataset"])), seed)
     do = lambda method: losses(denoised(train, method, seed), test)
-    return timed({method: partial(do, method) for method in DENOISERS})
+    methods = [recipe["only"]] if "only" in recipe else [m for m in DENOISERS if m not in ALONE]
+    return timed({method: partial(do, method) for method in methods})
 
 # %% ../../nbs/49_jobs.ipynb #e241c43c
 JOBS = {  # name of the file -> function for a recipe's rows; recipes without the settings of `fit`
@@ -551,7 +557,8 @@ JOBS = {  # name of the file -> function for a recipe's rows; recipes without th
                                      for peer in ({}, dict(peer="scvi"))]),
     "comparing": (comparing_rows, [dict(dataset="synthetic", n_cells=n) for n in COMPARED]),
     "generation": (generation_rows, [dict(dataset=name) for name in GENERATED]),
-    "denoising": (denoising_rows, [dict(dataset=name) for name in DENOISED])}
+    "denoising": (denoising_rows, [dict(dataset=name) | only for name in DENOISED
+                                   for only in ({}, *(dict(only=m) for m in ALONE))])}
 
 # %% ../../nbs/49_jobs.ipynb #9cb91518
 def recipes_of(
