@@ -4,25 +4,25 @@
 
 # %% auto #0
 __all__ = ['IN_BLOCKS', 'SHOWN', 'SPACES', 'SPACE', 'LENGTH', 'PLACE', 'INNER', 'OUTER', 'LANDMARKS', 'NEAR', 'RIDGE', 'BESIDE',
-           'REMEMBERED', 'DEPTHS', 'DRAWS', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER', 'SAID',
-           'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE', 'SCVI_METHODS',
-           'Answering', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'embedded_of', 'batch_columns',
-           'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'n_places', 'check_places', 'depth_for',
-           'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown', 'as_expression',
-           'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle', 'from_angle', 'Space',
-           'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space', 'way_back', 'space_beside',
-           'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new', 'random_batches',
-           'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn', 'new_cells',
-           'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json', 'model_arrays',
-           'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text', 'are_options',
-           'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes', 'space_shapes',
-           'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model', 'prep_from',
-           'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options', 'options_from',
-           'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256', 'check_cells',
-           'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found', 'check_room',
-           'mixed', 'note_fit', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings', 'check_axes',
-           'axes_of', 'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again', 'same_cells',
-           'arguments_again', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
+           'REMEMBERED', 'DEPTHS', 'DRAWS', 'LIE_BY', 'FORMAT', 'FILES', 'PREP_ARRAYS', 'MOST_JSON', 'MOST_HEADER',
+           'SAID', 'MORE_KINDS', 'UNSAID', 'TYPES', 'VARIANCE', 'SCVI_OPTIONS', 'UNSHARED', 'NEW', 'CLOSE',
+           'SCVI_METHODS', 'Answering', 'SCVAE', 'entering', 'batches_of', 'check_finite', 'posterior', 'embedded_of',
+           'batch_columns', 'covariates', 'in_batch', 'decoded', 'check_dense', 'as_array', 'n_places', 'check_places',
+           'depth_for', 'own_batch', 'check_shown', 'genes_among', 'laying', 'latents_drawn', 'batches_shown',
+           'as_expression', 'mean_over', 'averaged', 'space_for', 'length_of', 'typical_length', 'by_angle',
+           'from_angle', 'Space', 'decoded_blocks', 'nearness', 'decoded_sample', 'principal_axes', 'find_space',
+           'way_back', 'space_beside', 'laid_out', 'latents_at', 'remembered', 'depths_of', 'are_depths', 'check_new',
+           'random_batches', 'known_depths', 'depths_for', 'check_sampled', 'from_prior', 'batch_table', 'counts_drawn',
+           'new_cells', 'posteriors', 'mean_slope', 'trained_on', 'about', 'environment', 'version', 'model_json',
+           'model_arrays', 'check_whole', 'check_size', 'text_of', 'check_format', 'is_history', 'is_text',
+           'are_options', 'are_columns', 'check_said', 'raw_header', 'header_of', 'header_for', 'overlap_shapes',
+           'space_shapes', 'genes_in', 'check_header', 'check_numbers', 'damaged', 'numbers_of', 'read_model',
+           'prep_from', 'find_variance', 'history_from', 'part_from', 'load_model', 'resolved', 'check_options',
+           'options_from', 'check_sizes', 'as_json', 'as_weight', 'trained_with', 'processor', 'names_sha256',
+           'check_cells', 'warn_cells', 'work_bytes', 'prepare_fit', 'check_settings', 'batches_found', 'with_found',
+           'check_room', 'mixed', 'note_fit', 'finish_fit', 'settings_from', 'fit', 'determining', 'fit_settings',
+           'check_axes', 'axes_of', 'parts_of_run', 'with_counts', 'cells_for', 'check_record', 'how_again',
+           'same_cells', 'arguments_again', 'conditions', 'losses_of', 'latents_apart', 'compared', 'table_of', 'rerun',
            'no_attribute']
 
 # %% ../nbs/11_fitting.ipynb #5d94aee8
@@ -916,6 +916,12 @@ def trained_on(
     how = [settings["options"].get(name) for name in ("device", "precision")]
     return " in ".join(str(value) for value in how if value is not None)
 
+# %% ../nbs/11_fitting.ipynb #bb3ee04c
+LIE_BY = {  # of SPACES -> in words
+    "angle": "the angle of their latents", "latents": "their latents",
+    "both": "the angle of their latents, and by components of what the encoder sees",
+    "expression": "components of the expression that they decode to"}
+
 # %% ../nbs/11_fitting.ipynb #a3498b12
 def about(
     vae,  # SCVAE
@@ -932,6 +938,7 @@ def about(
     key = as_line(batch_name(columns_of(s["batch_key"])))
     how = ", laid on each other" * (vae.overlap is not None)
     if n: lines["batches"] = f"{n} of {key}{how}: {listed(vae.batches, 5)}"
+    lines["cells lie by"] = LIE_BY[space_for(s)]
     lines["last epoch"] = (f"reconstruction {last.recon:.4g}, KL {last.kl:.3g} nats per cell "
                            f"at beta {last.beta:.3g}")
     return lines
