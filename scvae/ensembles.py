@@ -21,7 +21,6 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm.auto import tqdm
 from .clustering import (RESOLUTION, by_size, check_clusterer, check_n_clusters,
                               check_resolution, cluster, small_seed)
-from .colors import number_scale
 from .counts import become_own, check_adata, has
 from .docments import document
 from .fitting import as_json, fit
@@ -434,7 +433,7 @@ def plot_stability(
     stable = np.asarray(stable)
     order = np.argsort(-stable)
     x, y = np.asarray(xy)[order].T
-    dots = ax.scatter(x, y, c=stable[order], s=5, lw=0, cmap=number_scale(), vmin=0, vmax=1)
+    dots = ax.scatter(x, y, c=stable[order], s=5, lw=0, cmap="viridis", vmin=0, vmax=1)
     ax.figure.colorbar(dots, ax=ax, label="stability")
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
     return ax
