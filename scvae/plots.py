@@ -12,11 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from matplotlib.colors import ListedColormap
 from sklearn.decomposition import PCA
 from .clustering import RESOLUTION, by_size, check_rep, cluster, small_seed
 from .colors import PALETTE, UNLABELLED_COLOR, as_figure_text, listed
-from .colors import matched_colors, styled, type_colors
+from .colors import matched_colors, number_scale, styled, type_colors
 from .counts import (become_own, check_adata, check_copied, check_no_part, counts_of, has,
                           noted)
 from .docments import document
@@ -135,6 +134,11 @@ def _draw_sizes(ax, names, sizes, colors):
     ax.margins(x=.15)
     ax.invert_yaxis()
 
+# %% ../nbs/12_plots.ipynb #208c3278
+def _said(name):
+    "What a figure calls a column of obs; that named after the package holds clusters"
+    return "cluster" if name == "scvae" else as_figure_text(name)
+
 # %% ../nbs/12_plots.ipynb #80fbd118
 @styled
 def plot_sizes(
@@ -149,7 +153,7 @@ def plot_sizes(
     names, sizes, colors = zip(*rows) if rows else ((), (), ())
     ax = _tall_axes(ax, .28*len(rows), names)
     _draw_sizes(ax, names, sizes, colors)
-    ax.set(xlabel="cells", ylabel=as_figure_text(groupby))
+    ax.set(xlabel="cells", ylabel=_said(groupby))
     return ax
 
 # %% ../nbs/12_plots.ipynb #8c49c486
@@ -176,18 +180,13 @@ def add_umap(
         adata.obsm[key], adata.uns[key] = umap(Z, random_state), marks
     return key
 
-# %% ../nbs/12_plots.ipynb #81b0bf64
-def _scale():
-    "Viridis without its yellow, which is not seen on white, nor turned over on black"
-    return ListedColormap(plt.get_cmap("viridis")(np.linspace(0, .85, 256)))
-
 # %% ../nbs/12_plots.ipynb #9ff73332
 def _plot_numbers(ax, xy, values):
     "Cells coloured by a number, with a colour bar; grey without one"
     finite = pd.to_numeric(values).astype(float).replace([np.inf, -np.inf], np.nan)
     look = dict(s=dot_size(len(xy)), lw=0)
     ax.scatter(*xy[finite.isna()].T, color="0.85", **look)
-    dots = ax.scatter(*xy.T, c=finite, cmap=_scale(), **look)
+    dots = ax.scatter(*xy.T, c=finite, cmap=number_scale(), **look)
     below = ax.inset_axes([.1, -.14, .8, .03])  # so that the map is as large as others beside it
     ax.figure.colorbar(dots, cax=below, orientation="horizontal")
     ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
@@ -200,7 +199,7 @@ def _plot_column(ax, xy, values, colors):
     longest = max((len(str(name)) for name in values.dropna().unique()), default=0)
     if is_number(values) and not is_truth(values): _plot_numbers(ax, xy, values)
     else: plot_umap(xy, values.astype("category"), ax, longest > 3, colors)
-    ax.set_title(as_figure_text(values.name))
+    ax.set_title(_said(values.name))
 
 # %% ../nbs/12_plots.ipynb #2e882765
 @styled

@@ -1,8 +1,9 @@
 "Notebooks, modules and pages say the same, and keep the rules of the house."
-import ast, json, re, shutil, subprocess, sys
+import ast, base64, io, json, re, shutil, subprocess, sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 import pytest
+from PIL import Image
 
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root/"tools"))
@@ -60,6 +61,32 @@ def test_notebook_is_small_and_without_errors(path):
     widget = "application/vnd.jupyter.widget-view+json"
     assert not [o for o in outputs if widget in o.get("data", {})]
     assert path.stat().st_size < 1e6
+
+
+@every
+def test_no_state_of_widgets_is_stored(path):
+    if path.stem == "18_chapters": pytest.skip("an exception until it is executed anew")
+    assert "widgets" not in chapters.read(path.stem)["metadata"], "tools/execute.py drops them"
+
+
+OLD_FIGURES = {"21", "23", "35", "38", "42", "43"}  # exceptions until these are executed anew
+
+
+def figures(stem):
+    "Number of the cell and picture, for every figure that a notebook stores."
+    for i, cell in enumerate(chapters.read(stem)["cells"]):
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                yield i, Image.open(io.BytesIO(base64.b64decode("".join(png))))
+
+
+@every
+def test_stored_figures_are_transparent_and_fit_the_page(path):
+    if path.stem[:2] in OLD_FIGURES: pytest.skip("an exception until it is executed anew")
+    stored = list(figures(path.stem))
+    boxed = [i for i, png in stored if png.convert("RGBA").getpixel((2, 2))[3] > 0]
+    assert not boxed, "opaque: made without scvae.mplstyle, as tools/execute.py sets it"
+    assert not [i for i, png in stored if png.width > 960], "wider than the page"
 
 
 @every

@@ -51,6 +51,7 @@ def refresh(name, stamp_only):
     path = root/f"nbs/{name}.ipynb"
     nb, before = nbformat.read(path, 4), seconds()
     if not stamp_only: execute(nb)
+    nb.metadata.pop("widgets", None)  # the state of progress bars, which nobody sees
     nb.metadata["scvae"] = stamp(name)
     nbformat.write(nb, path)
     clean = Path(sys.executable).with_name("nbdev_clean")

@@ -228,6 +228,7 @@ def sweep_panels(
     _, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for ax, name in zip(axes, PANELS.values()):
         ax.set(xscale="log", ylabel=name, xlabel=UNITS[unit])
+        ax.xaxis.get_major_locator().set_params(numticks=6)
     axes[0].set_ylabel(f"ARI with {label}")
     axes[2].set_yscale("symlog")
     return axes

@@ -40,6 +40,7 @@ from ..docments import document
 # %% ../../nbs/46_faults.ipynb #a8850d83
 from ..cli import app
 from ..checkpoints import Checkpoint
+from ..colors import PALETTE
 from ..counts import counts_of, data_sha256
 from ..data import load, synthetic
 from ..files import load_tensors, save_tensors
@@ -1671,14 +1672,16 @@ def plot_faults(
 ):          # matplotlib axes
     "How often each kind was tried, and what did not survive."
     import matplotlib.pyplot as plt
-    fig, ax = plt.subplots(figsize=(7, 0.28 * len(table) + 1))
-    ax.barh(table.index, table.tried, color="#9ecae1", label="survived")
-    ax.barh(table.index, table.tried - table.survived, color="#e6a000", label="ended badly")
-    ax.barh(table.index, table.lost, color="#a50f15", label="lost")
+    size = (7, 0.28 * len(table) + 1.2)
+    fig, ax = plt.subplots(figsize=size, layout="constrained")
+    ended = {"survived": table.tried, "ended badly": table.tried - table.survived,
+             "lost": table.lost}
+    for (name, n), i in zip(ended.items(), (4, 1, 3)):
+        ax.barh(table.index, n, color=PALETTE[i], label=name)
     ax.set_xscale("symlog", linthresh=10)
     ax.invert_yaxis()
     ax.set(xlabel="cases tried")
-    ax.legend(loc="lower right", fontsize=8)
+    fig.legend(loc="outside lower center", ncols=3)
     return ax
 
 # %% ../../nbs/46_faults.ipynb #a05c915a
