@@ -87,33 +87,27 @@ INSTEAD = {  # chapter that takes no data -> what does the same for your own cel
     "08_see_beta": "scvae fit CELLS -o RUN --beta B",
     "09_walk": "vae.generate_like(adata[cell])",
     "14_many": "scvae.fit_many(adata)",
-    "15_ensembles": "scvae.consensus(adata)",
-    "16_tuning": "scvae search CELLS",
     "17_reports": "scvae report RUN",
     "18_chapters": "scvae notebook NAME --data CELLS",
-    "19_cli": "scvae fit CELLS -o RUN",
     "20_mapping": "scvae map RUN CELLS, or scvae transfer",
     "21_expression": "vae.differential_expression(adata, COLUMN)",
     "22_streaming": "scvae fit CELLS --stream -o RUN",
     "23_sampling": "scvae generate RUN",
     "24_processes": "torchrun --nproc-per-node=2 -m scvae fit CELLS -o RUN",
-    "25_cluster": "its job files",
-    "29_rows": "scvae.study(recipes, out=FILE)",
-    "30_recipes": "scvae.study(recipes, out=FILE)",
-    "31_peers": "scvae.study(recipes, out=FILE)",
-    "32_runner": "scvae.study(recipes, out=FILE)",
-    "37_datasets": "scvae study datasets --data-dir FOLDER",
-    "38_clusterers": "scvae.consensus(adata)",
-    "39_default": "scvae.study(recipes, out=FILE)",
-    "40_votes": "scvae.consensus(adata)",
-    "41_criteria": "scvae search CELLS",
-    "43_speed": "scvae bench",
-    "44_founding": "scvae study beta",
-    "45_catalogue": "scvae.study(recipes, out=FILE)",
-    "47_representation": "scvae score RUN/adata.h5ad",
-    "48_integration": "chapter 13_batches",
-    "49_jobs": "chapter 13_batches, or scvae transfer",
-    "index": "scvae fit CELLS -o RUN"}
+    "25_cluster": "its job files"}
+
+# %% ../nbs/18_chapters.ipynb #72a40dfe
+INSTEAD |= {
+    "37_datasets": "scvae study datasets --data-dir FOLDER", "43_speed": "scvae bench",
+    "44_founding": "scvae study beta", "47_representation": "scvae score RUN/adata.h5ad",
+    "48_integration": "chapter 13_batches", "49_jobs": "chapter 13_batches, or scvae transfer"}
+for use, names in {
+    "scvae fit CELLS -o RUN": ("19_cli", "index"),
+    "scvae.consensus(adata)": ("15_ensembles", "38_clusterers", "40_votes"),
+    "scvae search CELLS": ("16_tuning", "41_criteria"),
+    "scvae.study(recipes, out=FILE)": (
+        "29_rows", "30_recipes", "31_peers", "32_runner", "39_default", "45_catalogue")}.items():
+    INSTEAD |= dict.fromkeys(names, use)
 
 # %% ../nbs/18_chapters.ipynb #b57190a3
 def takes_data() -> list:

