@@ -1141,7 +1141,7 @@ def is_recorded(
     rows = read_table(out)
     if not {*spec, "versions"} <= set(rows): return False
     same = [rows[name] == value for name, value in spec.items()]
-    return bool(np.logical_and.reduce([*same, rows.versions != ""]).any())
+    return bool(np.logical_and.reduce([*same, rows.versions.notna()]).any())
 
 # %% ../../nbs/43_speed.ipynb #03412806
 def versions_on_disk() -> str:  # JSON
