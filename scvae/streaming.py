@@ -590,8 +590,8 @@ def shuffled(self: Streamed,
     return np.concatenate([order.permutation(part) for part in np.split(mixed, cuts)])
 
 # %% ../nbs/22_streaming.ipynb #010cb59e
-MEMORY = "4GB"  # a laptop has it; some 100 000 cells in which a thousand genes are seen
-A_COUNT = 40    # bytes that a count needs in a fit in memory: itself, and `fitting.work_bytes`
+MEMORY = "4GB"  # a laptop has it; by A_COUNT, 100 000 cells in which a thousand genes are seen
+A_COUNT = 40    # bytes for a count, on the safe side: itself, and `fitting.work_bytes`
 
 def as_bytes(
     memory,  # "4GB", "500 MB", or a number of bytes
@@ -958,7 +958,7 @@ def cluster_sample(
 def some(self: Source,
     rows,  # which, in ascending order
 ):         # yields CSR matrices
-    "Some rows of each file: thousands of times slower a row than `read`."
+    "Some rows of each file: many times slower a row than `read`, which takes all."
     at = 0
     for place, columns in zip(self.places, self.columns):
         mine = rows[(rows >= at) & (rows < at + place.X.shape[0])] - at
