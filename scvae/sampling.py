@@ -205,7 +205,7 @@ def plot_checks(
     "Generated cells against real ones: mean and variance, zeros, correlations, fold changes."
     found = tables_of(real, made, label, random_state)
     genes, n = found["genes"], 3 + (label is not None)
-    fig, axes = plt.subplots(1, n, figsize=(3.1 * n, 3.3), layout="constrained")
+    fig, axes = plt.subplots(1, n, figsize=(2.9 * n, 3.3), layout="constrained")
     plot_moments(axes[0], genes)
     beside(axes[1], genes.zeros_real, genes.zeros_made, "share of zeros")
     beside(axes[2], found["pairs"].real, found["pairs"].made, "correlation of two genes")

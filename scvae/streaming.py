@@ -48,7 +48,8 @@ from .plots import cluster_cells
 from .preprocess import Preprocessor
 from .sources import LABELS, find_cells
 from .tables import explained
-from .train import Cells, Options, check_batches, covariates_of, kept_genes, train
+from .train import (Cells, Options, check_batches, covariates_of, kept_genes, on_device,
+                         train)
 from .workers import TOGETHER, leads, once
 
 # %% ../nbs/22_streaming.ipynb #964bc7b5
@@ -555,10 +556,7 @@ class OnDisk:
 
     def rows(self, rows) -> tuple:
         "As of `OnHost`."
-        parts = [torch.from_numpy(part) for part in self.scratch.rows(rows)]
-        if self.device.type == "cuda":   # pinned: the next rows are read while these are copied
-            parts = [part.pin_memory() for part in parts]
-        return tuple(part.to(self.device, non_blocking=True) for part in parts)
+        return on_device(self.scratch.rows(rows), self.device)
 
 # %% ../nbs/22_streaming.ipynb #7bf9fcfa
 @patch

@@ -65,11 +65,7 @@ def test_notebook_is_small_and_without_errors(path):
 
 @every
 def test_no_state_of_widgets_is_stored(path):
-    if path.stem == "18_chapters": pytest.skip("an exception until it is executed anew")
     assert "widgets" not in chapters.read(path.stem)["metadata"], "tools/execute.py drops them"
-
-
-OLD_FIGURES = {"21", "23", "35", "38", "42", "43"}  # exceptions until these are executed anew
 
 
 def figures(stem):
@@ -82,7 +78,6 @@ def figures(stem):
 
 @every
 def test_stored_figures_are_transparent_and_fit_the_page(path):
-    if path.stem[:2] in OLD_FIGURES: pytest.skip("an exception until it is executed anew")
     stored = list(figures(path.stem))
     boxed = [i for i, png in stored if png.convert("RGBA").getpixel((2, 2))[3] > 0]
     assert not boxed, "opaque: made without scvae.mplstyle, as tools/execute.py sets it"

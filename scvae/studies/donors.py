@@ -266,7 +266,7 @@ def plot_along(
     xlabel,    # what `along` is
 ):             # axes
     "Scores against the strength of what was done to the cells."
-    fig, axes = plt.subplots(1, len(measures), figsize=(3.6 * len(measures), 3.3), sharex=True,
+    fig, axes = plt.subplots(1, len(measures), figsize=(2.9 * len(measures), 3.3), sharex=True,
                              layout="constrained", squeeze=False)
     for ax, measure in zip(axes[0], measures):
         plot_measure(ax, rows, along, measure)
