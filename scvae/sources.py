@@ -905,7 +905,8 @@ def copy_files(
     whole = [str(PurePosixPath(path)/name) for name in names]
     there = [Path(to)/name for name in names]
     for one in there: one.parent.mkdir(parents=True, exist_ok=True)
-    how = dict(desc=f"copying {as_line(PurePosixPath(path).name)}", unit="file", leave=False)
+    name = as_line(PurePosixPath(path).name)
+    how = dict(desc=f"copying {name}", unit="file", leave=False, delay=2)   # in seconds
     bar = fsspec.callbacks.TqdmCallback(how, tqdm_cls=tqdm)
     store.get(whole, [str(one) for one in there], callback=bar)
     bar.close()
