@@ -11,11 +11,10 @@ __all__ = ['NETS', 'BATCH_SIZE', 'COLUMNS', 'PARTS', 'SCALES', 'CENTRE', 'ADAM',
            'timed_step', 'random_batches', 'parts_of_a_step', 'scaling', 'by_definition', 'gathered', 'one_ahead',
            'unfused', 'taken_back', 'epoch_seconds', 'empty_compiler_cache', 'without', 'choices', 'types_of', 'judged',
            'compare_ways', 'batch_recipes', 'cold_start', 'Looks', 'watched', 'quality_by_time', 'anonymous_mb', 'Peak',
-           'copy_cells', 'append_cells', 'cells_file', 'in_form', 'zarr_like', 'megabytes', 'by_h5py', 'by_slices',
-           'by_thread', 'at_random', 'by_backed', 'by_ann_loader', 'by_scdataset', 'by_scratch', 'reading', 'add',
-           'clocked', 'phases', 'fitting_to', 'clustered', 'shared_epochs', 'in_processes', 'shared_rows', 'job',
-           'backed_scvi', 'mixing', 'sorted_cells', 'scale_plan', 'one_turn', 'fit_rows', 'read_rows_of', 'shared_of',
-           'job_rows', 'peer_rows', 'quality_rows', 'is_recorded', 'versions_on_disk', 'measured_rows', 'scale_study']
+           'copy_cells', 'append_cells', 'cells_file', 'in_form', 'zarr_like', 'megabytes', 'at_random', 'reading',
+           'add', 'clocked', 'phases', 'fitting_to', 'clustered', 'shared_epochs', 'in_processes', 'shared_rows', 'job',
+           'backed_scvi', 'mixing', 'sorted_cells', 'scale_plan', 'one_turn', 'is_recorded', 'versions_on_disk',
+           'measured_rows', 'scale_study']
 
 # %% ../../nbs/43_speed.ipynb #e3f9e2da
 import itertools, json, os, platform, shutil, subprocess, sys, tempfile, threading, time, torch
@@ -784,7 +783,7 @@ def megabytes(
     return sum(part.stat().st_size for part in parts) / 2**20
 
 # %% ../../nbs/43_speed.ipynb #98b00c3d
-def by_h5py(path):
+def _by_h5py(path):
     "HDF5 alone, in blocks of rows."
     with h5py.File(path) as file:
         X, at = file["X"], file["X/indptr"][:]
@@ -795,13 +794,13 @@ def by_h5py(path):
             yield sparse.csr_matrix((X["data"][cut], X["indices"][cut], few))
 
 # %% ../../nbs/43_speed.ipynb #6f589cbf
-def by_slices(path):
+def _by_slices(path):
     "AnnData's slices of rows."
     with streaming.opened(path) as a:
         yield
         for start in range(0, a.n_obs, 4096): yield a.X[start:start + 4096]
 
-def by_thread(path):
+def _by_thread(path):
     "As a fit reads: the same, checked, and the next block by a thread."
     with streaming.opened(path) as a:
         source = streaming.source_of([path.name], [a])
@@ -816,14 +815,14 @@ def at_random(
     order = np.random.default_rng(0).permutation(n_cells)
     for start in range(0, n_cells, BATCH_SIZE): yield np.sort(order[start:start + BATCH_SIZE])
 
-def by_backed(path):
+def _by_backed(path):
     "AnnData in backed mode, rows of a minibatch at a time."
     a = ad.read_h5ad(path, backed="r")
     yield
     for rows in at_random(a.n_obs): yield a.X[rows]
 
 # %% ../../nbs/43_speed.ipynb #f93761ee
-def by_ann_loader(path):
+def _by_ann_loader(path):
     "AnnData's own loader of minibatches."
     from anndata.experimental import AnnLoader
     with warnings.catch_warnings(action="ignore"):
@@ -832,7 +831,7 @@ def by_ann_loader(path):
         for batch in loader: yield batch.X
 
 # %% ../../nbs/43_speed.ipynb #203b4a73
-def by_scdataset(path):
+def _by_scdataset(path):
     "scDataset, shuffled blocks of 64 cells."
     from scdataset import BlockShuffling, scDataset  # not among our packages: pip install it
     a = ad.read_h5ad(path, backed="r")
@@ -842,7 +841,7 @@ def by_scdataset(path):
     for batch in scDataset(a, blocks, **how): yield batch.X
 
 # %% ../../nbs/43_speed.ipynb #a062a36d
-def by_scratch(path):
+def _by_scratch(path):
     "What training reads from: the kept genes of a minibatch."
     with streaming.opened(path) as a, tempfile.TemporaryDirectory() as folder:
         source = streaming.source_of([path.name], [a])
@@ -855,12 +854,12 @@ def by_scratch(path):
 
 # %% ../../nbs/43_speed.ipynb #69da7c6e
 READERS = {  # name -> function of a path, cells to read at most
-    "own h5py slices": (by_h5py, np.inf), "anndata slices": (by_slices, np.inf),
-    "anndata slices, checked, by a thread": (by_thread, np.inf),
-    "anndata backed, random minibatches": (by_backed, 2560),
-    "AnnLoader, backed": (by_ann_loader, 2560),
-    "scDataset 0.3, blocks of 64": (by_scdataset, 20_480),
-    "scratch, random minibatches": (by_scratch, 51_200)}
+    "own h5py slices": (_by_h5py, np.inf), "anndata slices": (_by_slices, np.inf),
+    "anndata slices, checked, by a thread": (_by_thread, np.inf),
+    "anndata backed, random minibatches": (_by_backed, 2560),
+    "AnnLoader, backed": (_by_ann_loader, 2560),
+    "scDataset 0.3, blocks of 64": (_by_scdataset, 20_480),
+    "scratch, random minibatches": (_by_scratch, 51_200)}
 OF_A_FIT = "anndata slices, checked, by a thread"
 
 # %% ../../nbs/43_speed.ipynb #cfbf2dfd
@@ -1095,41 +1094,41 @@ def one_turn(
             + [dict(what="job", engine=name) | last for name in JOBS])
 
 # %% ../../nbs/43_speed.ipynb #f71fd95c
-def fit_rows(spec, folder):
+def _fit_rows(spec, folder):
     "Rows of `what='fit'`; the model is kept for commands, and judged in the first turn."
     path, run = cells_file(folder, spec["n_cells"]), Path(folder)/f"model {spec['n_cells']}"
     fitting_now = partial(fitting_to, epochs=spec["epochs"])
     return [in_a_process(fitting_now, path, spec["engine"], run, spec["seed"] == 0)]
 
-def read_rows_of(spec, folder):
+def _read_rows_of(spec, folder):
     "Rows of `what='read'`."
     path = in_form(cells_file(folder, spec["n_cells"]), spec["form"])
     return [reading(path, spec["engine"])]
 
 # %% ../../nbs/43_speed.ipynb #fff70424
-def shared_of(spec, folder):
+def _shared_of(spec, folder):
     "Rows of `what='ranks'`."
     path = cells_file(folder, spec["n_cells"])
     return shared_rows(path, spec["processes"], [128, 512, 2048])
 
-def job_rows(spec, folder):
+def _job_rows(spec, folder):
     "Rows of `what='job'`."
     path, run = cells_file(folder, spec["n_cells"]), Path(folder)/f"model {spec['n_cells']}"
     return [job(spec["engine"], run, path, spec["n_cells"])]
 
 # %% ../../nbs/43_speed.ipynb #6a31e7b9
-def peer_rows(spec, folder, steps=20):
+def _peer_rows(spec, folder, steps=20):
     "Rows of `what='scvi-tools'`."
     found = backed_scvi(cells_file(folder, spec["n_cells"]), steps)
     return [dict(engine=engine) | row for engine, row in found.items()]
 
-def quality_rows(spec, folder):
+def _quality_rows(spec, folder):
     "Rows of `what='quality'`."
     how = dict(epochs=spec["epochs"], random_state=spec["seed"])
     return [in_a_process(partial(mixing, **how), sorted_cells(folder), spec["engine"])]
 
-MEASURES = {"fit": fit_rows, "read": read_rows_of, "ranks": shared_of, "job": job_rows,
-            "scvi-tools": peer_rows, "quality": quality_rows}
+MEASURES = {"fit": _fit_rows, "read": _read_rows_of, "ranks": _shared_of, "job": _job_rows,
+            "scvi-tools": _peer_rows, "quality": _quality_rows}
 
 # %% ../../nbs/43_speed.ipynb #ae15d1d4
 def is_recorded(
